@@ -1,0 +1,231 @@
+#include "cli.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <csignal>
+#include <cstdarg>
+#include <cstring>
+#include <iostream>
+
+namespace slimneck::cli {
+
+// ---- Printing -------------------------------------------------------------------------------------------------------
+
+std::string format(const char* pattern, ...) {
+  va_list arguments, again;
+  va_start(arguments, pattern);
+  va_copy(again, arguments);
+  const int length = std::vsnprintf(nullptr, 0, pattern, arguments);
+  va_end(arguments);
+  std::string text(static_cast<std::size_t>(std::max(length, 0)), '\0');
+  std::vsnprintf(text.data(), text.size() + 1, pattern, again);
+  va_end(again);
+  return text;
+}
+
+void print(std::string_view text) { std::cout << text; }
+
+void flush_output() {
+  errno = 0;
+  if (!std::cout.flush()) throw IoError(std::string("standard output: ") + std::strerror(errno != 0 ? errno : EIO));
+}
+
+void note(std::string_view line) { std::cerr << line << '\n'; }
+
+std::string bold(const std::string& text) {
+  const auto given = [](const char* name) {
+    const char* value = std::getenv(name);
+    return value != nullptr && *value != '\0';
+  };
+  const char* terminal = std::getenv("TERM");
+  const bool dumb = terminal == nullptr || std::string_view(terminal) == "dumb";
+  const bool coloured = !given("NO_COLOR") && (given("CLICOLOR_FORCE") || (!dumb && isatty(STDOUT_FILENO) == 1));
+  return coloured ? "\033[1m" + text + "\033[0m" : text;
+}
+
+// ---- Signals --------------------------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr int interrupted = 130;
+volatile std::sig_atomic_t shields = 0;
+volatile std::sig_atomic_t pending = 0;
+
+extern "C" void on_interrupt(int) {
+  if (shields > 0)
+    pending = 1;
+  else
+    _exit(interrupted);
+}
+
+}  // namespace
+
+void handle_signals() {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGINT, on_interrupt);
+}
+
+Uninterrupted::Uninterrupted() noexcept { shields = shields + 1; }
+
+Uninterrupted::~Uninterrupted() {
+  shields = shields - 1;
+  if (shields == 0 && pending != 0) _exit(interrupted);
+}
+
+// ---- Options --------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// The whole text as a number, or nothing.
+template <class T>
+std::optional<T> number(std::string_view text) {
+  T value{};
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+template <class T>
+CLI::Validator number_in(T low, T high, const std::string& range) {
+  return CLI::Validator(
+      [low, high, range](std::string& text) {
+        const std::optional<T> value = number<T>(text);
+        return value && *value >= low && *value <= high ? std::string() : "'" + text + "' is not a number in " + range;
+      },
+      range);
+}
+
+}  // namespace
+
+CLI::Validator integer_in(index_t low, index_t high) {
+  return number_in<index_t>(low, high, std::to_string(low) + ".." + std::to_string(high));
+}
+
+CLI::Validator real_in(double low, double high) { return number_in(low, high, format("%g..%g", low, high)); }
+
+namespace {
+
+template <class Names>
+CLI::Validator one_of(const Names& names) {
+  std::string list;
+  for (const std::string_view name : names) list += (list.empty() ? "" : "|") + std::string(name);
+  return CLI::Validator(
+      [list](std::string& text) {
+        const std::string wrapped = "|" + list + "|";
+        const bool known =
+            !text.empty() && text.find('|') == std::string::npos && wrapped.find("|" + text + "|") != std::string::npos;
+        return known ? std::string() : "'" + text + "' is none of " + list;
+      },
+      list);
+}
+
+std::vector<std::string_view> dialect_names() {
+  std::vector<std::string_view> names;
+  for (const Dialect& dialect : all_dialects()) names.push_back(dialect.name);
+  return names;
+}
+
+std::optional<std::uint64_t> seed_of(std::string_view text) {
+  constexpr std::string_view key = "seed=";
+  if (!text.starts_with(key)) return std::nullopt;
+  return number<std::uint64_t>(text.substr(key.size()));
+}
+
+index_t rounded_up(index_t size, index_t stride) { return (size + stride - 1) / stride * stride; }
+
+}  // namespace
+
+void ModelArguments::add_to(CLI::App& app, bool with_size) {
+  constexpr const char* group = "Model";
+  app.add_option("--cfg", cfg, "model file, or a model of the library: yolov5n, slimneck-s, ...")
+      ->type_name("MODEL")
+      ->group(group);
+  app.add_option("--dialect", dialect, "whose slim-neck modules")->check(one_of(dialect_names()))->group(group);
+  app.add_option("--act", act, "activation of every Conv: SiLU, Mish, ReLU, LeakyReLU(0.1), ...")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            return find_activation(text) ? std::string() : "'" + text + "' is no activation that slimneck knows";
+          },
+          "NAME"))
+      ->group(group);
+  const std::vector<std::string_view> kinds{to_string(ShuffleKind::interleave), to_string(ShuffleKind::deinterleave)};
+  app.add_option("--shuffle", shuffle, "how GSConv shuffles")->check(one_of(kinds))->group(group);
+  app.add_option("--nc", classes, "number of classes, instead of the model file's")
+      ->check(integer_in(1, 65535))
+      ->group(group);
+  CLI::Option* file = app.add_option("--weights", weights, "weights, as safetensors")->type_name("FILE")->group(group);
+  app.add_option("--init", init, "random weights instead: seed=S")
+      ->check(CLI::Validator(
+          [](std::string& text) { return seed_of(text) ? std::string() : "'" + text + "' is not seed=NUMBER"; },
+          "seed=S"))
+      ->excludes(file)
+      ->group(group);
+  if (with_size)
+    app.add_option("--img,--imgsz,--img-size", img, "size of the network's input: SIZE, or HEIGHT WIDTH (640)")
+        ->expected(1, 2)
+        ->check(integer_in(1, 65535))
+        ->group(group);
+}
+
+void require_weights(const ModelArguments& arguments) {
+  if (arguments.weights.empty() && arguments.init.empty())
+    throw UsageError("--weights FILE or --init seed=S is required");
+}
+
+void add_block(CLI::App& app, index_t& block) {
+  app.add_option("--block", block, "channels per block of the plan: 1, 4, 8 or 16 (0: decide)")
+      ->check(one_of(std::vector<std::string_view>{"0", "1", "4", "8", "16"}));
+}
+
+OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>& input) {
+  if (arguments.cfg.empty()) throw UsageError("--cfg is required");
+  OpenModel open;
+  if (!arguments.weights.empty()) open.weights = SafeTensors::read(arguments.weights);
+  if (!arguments.init.empty()) open.seed = *seed_of(arguments.init);
+
+  ModelOptions options{.dialect = arguments.dialect,
+                       .activation = arguments.act,
+                       .shuffle = arguments.shuffle,
+                       .classes = arguments.classes};
+  const std::map<std::string, std::string> metadata = open.metadata();
+  if (const auto at = metadata.find(std::string(metadata_key::dialect)); at != metadata.end())
+    options.weights_dialect = at->second;
+  if (input) {
+    options.batch = input->n;
+    options.height = input->h;
+    options.width = input->w;
+  }
+  open.model = load_model(arguments.cfg, options);
+  if (!arguments.img.empty()) {
+    // Only a loaded model knows the stride to which its pictures are rounded up.
+    const index_t stride = open.model.strides.empty() ? 1 : open.model.max_stride();
+    options.height = rounded_up(arguments.img.front(), stride);
+    options.width = rounded_up(arguments.img.back(), stride);
+    if (options.height != arguments.img.front() || options.width != arguments.img.back())
+      note(format("warning: --img must be a multiple of the model's stride %lld; using %lldx%lld",
+                  static_cast<long long>(stride), static_cast<long long>(options.height),
+                  static_cast<long long>(options.width)));
+    open.model = load_model(arguments.cfg, options);
+  }
+  for (const std::string& warning : open.model.warnings) note("warning: " + warning);
+  return open;
+}
+
+Parameters OpenModel::parameters(DType type) const {
+  Parameters parameters(model.graph, type);
+  if (weights)
+    load_state_dict(parameters, *weights);
+  else
+    parameters.initialise(seed);
+  return parameters;
+}
+
+std::map<std::string, std::string> OpenModel::metadata() const {
+  return weights ? weights->metadata() : std::map<std::string, std::string>{};
+}
+
+}  // namespace slimneck::cli

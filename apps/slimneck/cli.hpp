@@ -1,0 +1,99 @@
+// What the subcommands share: the options of a model, printing, errors and signals.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "slimneck/model.hpp"
+#include "slimneck/plan.hpp"
+#include "slimneck/weights.hpp"
+
+namespace slimneck::cli {
+
+/// Options that parse but do not fit together or into the model. The program ends with 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// ---- The subcommands ------------------------------------------------------------------------------------------------
+// Each adds itself with its options and a callback that does the work.
+
+void add_info(CLI::App& app);
+void add_detect(CLI::App& app);
+void add_run(CLI::App& app);
+void add_gradcheck(CLI::App& app);
+void add_explain(CLI::App& app);
+void add_demo(CLI::App& app);
+
+// ---- Printing -------------------------------------------------------------------------------------------------------
+
+/// As printf, into a string.
+[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...);
+
+/// A result, to standard output. Call flush_output() at the end, and where somebody may be waiting.
+void print(std::string_view text);
+/// Throws IoError when standard output did not take everything.
+void flush_output();
+/// A line for the person in front of it, to standard error.
+void note(std::string_view line);
+
+/// `text` in bold where standard output is a terminal that may be coloured (NO_COLOR, CLICOLOR_FORCE, TERM).
+std::string bold(const std::string& text);
+
+// ---- Signals --------------------------------------------------------------------------------------------------------
+
+/// Ctrl-C ends the program with 130; a reader that goes away (SIGPIPE) becomes a write error.
+void handle_signals();
+
+/// While one lives Ctrl-C waits, so that no half-written temporary file stays behind.
+class Uninterrupted {
+ public:
+  Uninterrupted() noexcept;
+  ~Uninterrupted();
+  Uninterrupted(const Uninterrupted&) = delete;
+  Uninterrupted& operator=(const Uninterrupted&) = delete;
+};
+
+// ---- Options --------------------------------------------------------------------------------------------------------
+
+/// Numbers in low..high; anything else, NaN too, is a usage error.
+CLI::Validator integer_in(index_t low, index_t high);
+CLI::Validator real_in(double low, double high);
+
+/// The options of every command that takes a model.
+struct ModelArguments {
+  std::string cfg, dialect, act, shuffle, weights, init;
+  std::optional<index_t> classes;
+  std::vector<index_t> img;  ///< [size] or [height, width]; empty: 640
+
+  void add_to(CLI::App& app, bool with_size = true);
+};
+
+/// A model and where its weights come from.
+struct OpenModel {
+  Model model;
+  std::optional<SafeTensors> weights;
+  std::uint64_t seed = 0;  ///< when there are no weights
+
+  /// New parameters of the model, loaded or drawn.
+  [[nodiscard]] Parameters parameters(DType type = DType::f32) const;
+  [[nodiscard]] std::map<std::string, std::string> metadata() const;
+};
+
+/// The model for `input` (n, h and w of it), or for a batch of one at --img, which is rounded up to a multiple of the
+/// model's stride. Notes the model's warnings.
+OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>& input = std::nullopt);
+
+/// Throws UsageError unless --weights or --init is given.
+void require_weights(const ModelArguments& arguments);
+
+/// --block of a plan.
+void add_block(CLI::App& app, index_t& block);
+
+}  // namespace slimneck::cli

@@ -1,0 +1,118 @@
+// slimneck info: the layers of a model, its parameters and its work.
+#include <nlohmann/json.hpp>
+
+#include "cli.hpp"
+
+namespace slimneck::cli {
+
+namespace {
+
+struct InfoArguments {
+  ModelArguments model;
+  bool json = false;
+};
+
+long long ll(index_t number) { return static_cast<long long>(number); }
+
+std::string from_text(const ModelLayer& layer) {
+  if (layer.from.size() == 1) return std::to_string(layer.from[0]);
+  std::string text = "[";
+  for (std::size_t i = 0; i < layer.from.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(layer.from[i]);
+  return text + "]";
+}
+
+/// "1x128x80x80", or those of the three levels of Detect.
+std::string shape_text(const std::vector<std::vector<index_t>>& shapes) {
+  std::string text;
+  for (const auto& shape : shapes) {
+    if (!text.empty()) text += ' ';
+    for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? "x" : "") + std::to_string(shape[i]);
+  }
+  return text;
+}
+
+/// YOLOv5's table, and behind it what its own leaves out.
+void print_table(const Model& model, const ModelStats& stats) {
+  print(format("\n%3s%18s%3s%10s  %-40s%-30s%14s  %s\n", "", "from", "n", "params", "module", "arguments", "MACs",
+               "shape"));
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    const ModelLayer& layer = model.layers[i];
+    const ModelStats::Layer& counts = stats.layers[i];
+    print(format("%3d%18s%3lld%10lld  %-40s%-30s%14lld  %s\n", layer.index, from_text(layer).c_str(), ll(layer.repeats),
+                 ll(counts.parameters), layer.module.c_str(), layer.arguments.c_str(), ll(counts.macs),
+                 shape_text(counts.shapes).c_str()));
+  }
+}
+
+void print_totals(const Model& model, const ModelStats& stats) {
+  const Graph& graph = model.graph;
+  const Shape& input = graph.shape({0, 0});
+  print(format("\n%s (dialect %s, %s, %s), input %s\n", model.name.c_str(), model.dialect.c_str(),
+               model.activation.c_str(), model.shuffle.c_str(), to_string(input).c_str()));
+  print(format("layers          %zu\n", model.layers.size()));
+  print(format("parameters      %lld\n", ll(stats.parameters)));
+  print(format("dead parameters %lld%s\n", ll(stats.dead_parameters),
+               stats.dead_parameters > 0 ? " (no output depends on them)" : ""));
+  print(format("MACs            %lld\n", ll(stats.macs)));
+  print(format("GFLOPs          %.4f  conv:       2 MACs of convolutions\n", stats.gflops.conv));
+  print(format("                %.4f  thop:       and 4 MACs per output of batch norm\n", stats.gflops.thop));
+  print(format("                %.4f  thop_old:   with biases, 2 MACs of batch norm and upsampling\n",
+               stats.gflops.thop_old));
+  print(format("                %.4f  fused_bias: batch norm folded into a bias\n", stats.gflops.fused_bias));
+  for (const std::string& name : stats.dead) print("dead: " + name + "\n");
+}
+
+void print_json(const Model& model, const ModelStats& stats) {
+  nlohmann::ordered_json layers = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    const ModelLayer& layer = model.layers[i];
+    const ModelStats::Layer& counts = stats.layers[i];
+    nlohmann::ordered_json item{{"index", layer.index},   {"from", layer.from},      {"n", layer.repeats},
+                                {"module", layer.module}, {"args", layer.arguments}, {"parameters", counts.parameters},
+                                {"macs", counts.macs}};
+    if (layer.from.size() == 1) item["from"] = layer.from[0];
+    // One output is a shape, several (Detect's levels) are a list of shapes.
+    if (counts.shapes.size() == 1)
+      item["shape"] = counts.shapes[0];
+    else
+      item["shape"] = counts.shapes;
+    layers.push_back(std::move(item));
+  }
+  const nlohmann::ordered_json all{{"name", model.name},
+                                   {"dialect", model.dialect},
+                                   {"activation", model.activation},
+                                   {"shuffle", model.shuffle},
+                                   {"parameters", stats.parameters},
+                                   {"dead_parameters", stats.dead_parameters},
+                                   {"macs", stats.macs},
+                                   {"gflops",
+                                    {{"conv", stats.gflops.conv},
+                                     {"thop", stats.gflops.thop},
+                                     {"thop_old", stats.gflops.thop_old},
+                                     {"fused_bias", stats.gflops.fused_bias}}},
+                                   {"layers", layers}};
+  print(all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+void run(const InfoArguments& arguments) {
+  const OpenModel open = open_model(arguments.model);
+  if (open.weights) static_cast<void>(open.parameters());  // throws when they do not fit
+  const ModelStats stats = model_stats(open.model);
+  if (arguments.json) return print_json(open.model, stats);
+  print_table(open.model, stats);
+  print_totals(open.model, stats);
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("info", "layers, parameters, MACs and GFLOPs of a model");
+  auto arguments = std::make_shared<InfoArguments>();
+  arguments->model.add_to(*command);
+  command->add_flag("--json", arguments->json, "print JSON");
+  command->footer(
+      "Examples:\n  slimneck info --cfg slimneck-s\n  slimneck info --cfg slimneck-c-n --dialect paper --json");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace slimneck::cli

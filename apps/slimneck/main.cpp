@@ -1,0 +1,94 @@
+// slimneck, the program: parses the command line, runs one subcommand and turns what happened into an exit code:
+// 0 done, 1 it failed, 2 the command line is wrong, 130 Ctrl-C.
+#include <omp.h>
+
+#include <algorithm>
+#include <iostream>
+#include <new>
+
+#include "cli.hpp"
+#include "slimneck/image.hpp"
+#include "slimneck/version.hpp"
+
+namespace slimneck::cli {
+
+namespace {
+
+enum ExitCode { done = 0, failed = 1, usage = 2 };
+
+std::string machine_isa() {
+  std::string names;
+#if defined(__x86_64__) || defined(__i386__)
+  if (__builtin_cpu_supports("avx2")) names += " avx2";
+  if (__builtin_cpu_supports("avx512f")) names += " avx512";
+#elif defined(__ARM_NEON)
+  names += " neon";
+#endif
+  return names.empty() ? " none" : names;
+}
+
+std::string version() {
+  return std::string("slimneck ") + SLIMNECK_VERSION_STRING +
+         "\nISA: scalar (the machine's vector units:" + machine_isa() +
+         ")\nOpenMP: " + std::to_string(omp_get_max_threads()) + " threads\nJPEG: " + std::string(jpeg_decoder());
+}
+
+constexpr const char* examples = R"(Examples:
+  slimneck demo
+  slimneck info --cfg slimneck-s
+  slimneck detect --cfg yolov5n --weights yolov5n.safetensors --source bus.jpg zidane.jpg
+  slimneck run --cfg slimneck-n --init seed=1 --input x.safetensors --output y.safetensors --mode train
+  slimneck gradcheck --module GSConv
+Each command has its own --help.)";
+
+/// One line, whatever the message.
+int fail(std::string message, ExitCode code) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  note("error: " + message);
+  return code;
+}
+
+int parse_and_run(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    app.exit(asked);
+  } catch (const CLI::ParseError& problem) {
+    std::string command = "slimneck";
+    for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
+    return fail(std::string(problem.what()) + " (see " + command + " --help)", usage);
+  }
+  flush_output();
+  return done;
+}
+
+int main(int argc, char** argv) {
+  handle_signals();
+  CLI::App app("Standard, depthwise separable and GSConv networks in C++: YOLOv5 and its slim necks.", "slimneck");
+  app.set_version_flag("--version", version());
+  app.set_help_flag("-h,--help", "what you are reading");
+  app.get_formatter()->column_width(40);
+  app.footer(examples);
+  app.require_subcommand(1);
+  add_demo(app);
+  add_detect(app);
+  add_info(app);
+  add_explain(app);
+  add_run(app);
+  add_gradcheck(app);
+  try {
+    return parse_and_run(app, argc, argv);
+  } catch (const UsageError& problem) {
+    return fail(problem.what(), usage);
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory", failed);
+  } catch (const std::exception& problem) {
+    return fail(problem.what(), failed);
+  }
+}
+
+}  // namespace
+
+}  // namespace slimneck::cli
+
+int main(int argc, char** argv) { return slimneck::cli::main(argc, argv); }

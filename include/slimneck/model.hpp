@@ -1,0 +1,96 @@
+// Model files: YOLOv5's YAML (and what slimneck adds to it) to a graph.
+//
+// slimneck's own keys, besides nc, depth_multiple, width_multiple, anchors, backbone, head, ch, activation and
+// channel_multiple:
+//   scales: {n: [0.33, 0.25], ...}         depth and width multiple by scale letter, which ends the name: slimneck-n
+//   base: yolov5.yaml                      a file in the same folder gives what is missing here
+//   neck: {Conv: GSConv, C3: VoVGSCSP}     modules to replace in the rows of the head
+//   dialect: y5   shuffle: interleave      see Dialect
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "slimneck/layers.hpp"
+
+namespace slimneck {
+
+/// Empty strings mean "decide": dialect = the argument, else the weights' metadata, else the file's `dialect:` key,
+/// else yolov5 where no GS module occurs, else paper. Activation = the argument, else the file's `activation:`, else
+/// the dialect's. Shuffle likewise.
+struct ModelOptions {
+  std::string dialect = {};
+  std::string activation = {};
+  std::string shuffle = {};
+  std::string weights_dialect = {};     ///< from the metadata of a weights file
+  std::string scale = {};               ///< a key of `scales:`; empty: the letter that ends the file's name
+  std::optional<index_t> classes = {};  ///< replaces the file's nc
+  index_t batch = 1, height = 640, width = 640;
+  std::span<const ModuleDef* const> modules = {};  ///< besides the library's own, and before them
+};
+
+struct ModelLayer {
+  int index = 0;
+  std::vector<int> from;  ///< as the file has it: negative numbers count back
+  index_t repeats = 1;    ///< after scaling
+  std::string module;
+  std::string arguments;              ///< as YOLOv5 prints them: "[16, 32, 3, 2]"
+  std::vector<Value> outputs;         ///< one value; Detect: one raw head per level
+  int first_node = 0, last_node = 0;  ///< half-open range of graph nodes that the layer added
+};
+
+struct Model {
+  std::string name;  ///< "slimneck-s": the file's name without folder and ending, with its scale
+  Graph graph;       ///< input x; results head.0 .. and inference output pred, or result y when there is no Detect
+  std::vector<ModelLayer> layers;
+  index_t classes = 0;                       ///< 0 when the file has no nc
+  std::vector<index_t> strides;              ///< of the heads; empty without Detect
+  std::vector<std::vector<double>> anchors;  ///< pixels, per level; empty without Detect
+  std::string dialect, activation, shuffle;  ///< as decided
+  std::vector<std::string> warnings;         ///< unknown keys, layers nobody reads
+
+  /// 32 without Detect.
+  [[nodiscard]] index_t max_stride() const noexcept;
+};
+
+/// The model in a YAML text. `file_name` is for messages, the scale letter and the folder of `base:`. Throws
+/// FormatError "FILE:LINE:COLUMN: cause" (ShapeError where sizes do not fit, IoError where the base cannot be read),
+/// before any memory for tensors. Nothing in the file is evaluated or fetched.
+SLIMNECK_EXPORT Model parse_model(std::string_view yaml, std::string_view file_name, const ModelOptions& options = {});
+
+/// `name` is a path, or a model of the library: "slimneck-s", "yolov5n", with or without ".yaml". The library's models
+/// lie in $SLIMNECK_MODELS, else in the source tree, else where they were installed. Throws as parse_model; IoError
+/// when there is no such file or model.
+SLIMNECK_EXPORT Model load_model(const std::filesystem::path& name, const ModelOptions& options = {});
+
+/// Names that load_model knows: "yolov5n", ... , "slimneck3-s".
+SLIMNECK_EXPORT std::vector<std::string> model_names();
+
+/// Counts of a model as published tables give them. They differ in what they count, hence several Gflops.
+struct ModelStats {
+  struct Layer {
+    index_t parameters = 0, dead_parameters = 0, macs = 0;
+    std::vector<std::vector<index_t>> shapes;  ///< n c h w; of Detect per level: n anchors h w 5+nc
+  };
+  struct Gflops {
+    double conv = 0;        ///< 2 MACs of convolutions
+    double thop = 0;        ///< 2 (MACs + 4 outputs of batch norm)
+    double thop_old = 0;    ///< 2 (MACs + bias adds + 2 outputs of batch norm + outputs of upsampling)
+    double fused_bias = 0;  ///< 2 (MACs + a bias add per output of every convolution with its batch norm folded in)
+  };
+  index_t parameters = 0;
+  index_t dead_parameters = 0;  ///< no output depends on them
+  std::vector<std::string> dead;
+  index_t macs = 0;
+  Gflops gflops;  ///< 1e9
+  std::vector<Layer> layers;
+};
+
+/// For the batch and picture size that the model was built with.
+SLIMNECK_EXPORT ModelStats model_stats(const Model& model);
+
+}  // namespace slimneck

@@ -1,0 +1,194 @@
+// Ops as data: what one operation is. The engine reads these tables and names no particular op.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "slimneck/tensor.hpp"
+
+namespace slimneck {
+
+class GradientContext;
+
+/// Value of an attribute: an integer (also flags), a real, or a list of integers.
+using AttributeValue = std::variant<index_t, double, std::vector<index_t>>;
+
+/// Attributes of a node by name, e.g. {{"stride", 2}, {"pad_h", 1}}.
+class SLIMNECK_EXPORT Attributes {
+ public:
+  using Item = std::pair<std::string, AttributeValue>;
+
+  Attributes() = default;
+  Attributes(std::initializer_list<Item> items) : items_(items) {}
+
+  Attributes& set(std::string_view name, AttributeValue value);
+  [[nodiscard]] const AttributeValue* find(std::string_view name) const noexcept;
+  /// Throw ShapeError when the attribute is missing or of another kind.
+  [[nodiscard]] index_t integer(std::string_view name) const;
+  [[nodiscard]] double real(std::string_view name) const;
+  [[nodiscard]] const std::vector<index_t>& list(std::string_view name) const;
+  [[nodiscard]] const std::vector<Item>& items() const noexcept { return items_; }
+
+ private:
+  [[nodiscard]] const AttributeValue& at(std::string_view name) const;
+  std::vector<Item> items_;
+};
+
+/// One attribute that an op knows. An attribute without a default must be given.
+struct AttributeSpec {
+  enum class Kind : std::uint8_t { integer, real, list };
+  std::string_view name = {};
+  Kind kind = Kind::integer;
+  bool required = false;
+  double fallback = 0;
+};
+
+/// Work of one node for one run. A multiply-add is 1 MAC = 2 FLOPs.
+struct Cost {
+  index_t macs = 0;               ///< multiply-adds of convolutions
+  index_t bias_adds = 0;          ///< additions of a convolution's own bias
+  index_t norm_elements = 0;      ///< outputs of batch normalisation
+  index_t act_elements = 0;       ///< outputs of activations
+  index_t upsample_elements = 0;  ///< outputs of upsampling
+  index_t other_flops = 0;        ///< additions, comparisons and sigmoids of everything else
+  index_t bytes_read = 0;         ///< inputs and parameters, each once, 4 bytes per element
+  index_t bytes_written = 0;      ///< outputs, each once
+
+  Cost& operator+=(const Cost& other) noexcept;
+};
+
+/// A view whose element type is known at run time (f32 or f64). data is null for an operand that is left out.
+struct AnyView {
+  void* data = nullptr;
+  DType type = DType::f32;
+  Shape shape;
+  index_t sn = 0, sc = 0, sh = 0, sw = 0, block = 1;
+
+  AnyView() = default;
+  template <class T>
+  AnyView(const View<T>& v)  // NOLINT(google-explicit-constructor): an erased view of the same memory
+      : data(const_cast<std::remove_const_t<T>*>(v.data)),
+        type(dtype_of<std::remove_const_t<T>>),
+        shape(v.shape),
+        sn(v.sn),
+        sc(v.sc),
+        sh(v.sh),
+        sw(v.sw),
+        block(v.block) {}
+
+  /// T must be the element type.
+  template <class T>
+  [[nodiscard]] View<T> as() const noexcept {
+    View<T> v;
+    v.data = static_cast<T*>(data);
+    v.shape = shape;
+    v.sn = sn;
+    v.sc = sc;
+    v.sh = sh;
+    v.sw = sw;
+    v.block = block;
+    return v;
+  }
+};
+
+/// What a kernel is called with. Channels are physical: under a channel map with holes there are more of them than the
+/// logical shape has, and the extra ones hold zeros or values that nobody reads.
+struct KernelCall {
+  const Attributes* attributes = nullptr;
+  std::span<const AnyView> inputs;
+  std::span<const AnyView> outputs;
+  void* workspace = nullptr;
+
+  template <class T>
+  [[nodiscard]] View<const T> in(std::size_t i) const noexcept {
+    return inputs[i].as<const T>();
+  }
+  template <class T>
+  [[nodiscard]] View<T> out(std::size_t i) const noexcept {
+    return outputs[i].as<T>();
+  }
+};
+
+using KernelFunction = void (*)(const KernelCall&);
+
+/// One function for both precisions: Reference::of([]<class T>(const KernelCall& call) { ... }).
+struct Reference {
+  KernelFunction f32 = nullptr;
+  KernelFunction f64 = nullptr;
+
+  template <class Generic>
+  static constexpr Reference of(Generic) {
+    return {[](const KernelCall& call) { Generic{}.template operator()<float>(call); },
+            [](const KernelCall& call) { Generic{}.template operator()<double>(call); }};
+  }
+};
+
+/// A kernel that replaces the reference for particular layouts; see OpDef::lower.
+struct Lowering {
+  std::string_view kernel = {};  ///< name that explain() shows
+  KernelFunction run = nullptr;  ///< for the element type that was asked for
+  bool blocked_weights = false;  ///< the weights (an operand with two maps) are packed O/V I/V h w V(i) V(o)
+};
+
+/// Shapes, attributes and layouts from which an op chooses a kernel.
+struct LowerContext {
+  const Attributes* attributes = nullptr;
+  DType type = DType::f32;
+  index_t block = 1;                         ///< the plan's block
+  std::span<const AnyView> inputs, outputs;  ///< physical shapes and strides; no data yet
+};
+
+/// Example of an op, for tests (small) and benchmarks (real): inputs are filled with numbers in -1..1.
+struct OpCase {
+  std::string name;
+  std::vector<Shape> inputs;
+  Attributes attributes;
+  bool real = false;  ///< a shape of a real network: for benchmarks, too slow for finite differences
+};
+
+/// Special roles that the planner handles without a kernel where it can.
+enum class OpKind : std::uint8_t {
+  compute,
+  source,  ///< inputs, parameters, state: no inputs of their own
+  concat,  ///< output channels are those of the inputs, one after another
+  gather,  ///< output channel j is input channel source[j], or zero where that is negative: shuffle, slice, pad
+};
+
+/// The definition of an op. All functions are pure; shapes are logical NCHW.
+struct OpDef {
+  std::string_view name = {};
+  std::span<const AttributeSpec> attributes = {};
+  OpKind kind = OpKind::compute;
+
+  /// Shapes of the outputs; throws ShapeError (the graph adds the node's name).
+  std::vector<Shape> (*infer)(const Attributes&, std::span<const Shape> inputs) = nullptr;
+
+  /// Which channel maps the op can work under: for each input, then after '>' each output, two letters for its n and c
+  /// axis. Operands with the same letter share one map; '-' is an axis without channels. "-a,ba,-b>-b" is a dense
+  /// convolution (weights n follow the output, c the input); "-a>-a" is elementwise. Empty: the op needs plain NCHW.
+  std::string_view (*maps)(const Attributes&, std::span<const Shape> inputs) = nullptr;
+
+  /// For OpKind::gather.
+  std::vector<index_t> (*source)(const Attributes&, std::span<const Shape> inputs) = nullptr;
+
+  Cost (*cost)(const Attributes&, std::span<const Shape> inputs, std::span<const Shape> outputs) = nullptr;
+
+  /// The scalar specification.
+  Reference reference = {};
+  /// Elements of scratch memory that the kernel is given, for physical shapes.
+  index_t (*workspace)(const Attributes&, std::span<const Shape> inputs) = nullptr;
+
+  /// Appends the nodes of the gradient; absent when the op has none (it then passes none on).
+  void (*gradient)(GradientContext&) = nullptr;
+
+  /// A faster kernel for these layouts, or one without `run` for "use the reference".
+  Lowering (*lower)(const LowerContext&) = nullptr;
+
+  std::vector<OpCase> (*cases)() = nullptr;
+};
+
+}  // namespace slimneck

@@ -1,0 +1,135 @@
+// Parameters and Plan: a graph compiled for one shape, precision and device, ready to run.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "slimneck/exec.hpp"
+#include "slimneck/graph.hpp"
+
+namespace slimneck {
+
+/// Owns the parameters and the state of a graph by name, in logical order (OIHW), and one gradient for each parameter.
+/// Plans of any shape share one Parameters; each backward adds to the gradients.
+class SLIMNECK_EXPORT Parameters {
+ public:
+  struct Entry {
+    std::string name;
+    std::vector<index_t> dims;
+    Role role = Role::parameter;
+    Init init;
+    Tensor value;
+    index_t gradient_offset = -1;  ///< first element in the common gradient buffer; -1 for state
+  };
+
+  /// All parameters and states of the graph, initialised with seed 0. type: f32 or f64.
+  explicit Parameters(const Graph& graph, DType type = DType::f32);
+
+  /// Draws every parameter and state anew; the numbers depend on the seed and the name only.
+  void initialise(std::uint64_t seed);
+
+  [[nodiscard]] DType dtype() const noexcept { return type_; }
+  [[nodiscard]] std::vector<Entry>& entries() noexcept { return entries_; }
+  [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
+  /// Index of an entry, -1 when there is none.
+  [[nodiscard]] int find(std::string_view name) const noexcept;
+  /// Throws Error when there is no such entry.
+  [[nodiscard]] Entry& at(std::string_view name);
+  /// View of the gradient of entry i, which must be a parameter.
+  template <class T>
+  [[nodiscard]] View<T> gradient(const Entry& entry) {
+    return View<T>(gradients_.data<T>() + entry.gradient_offset, entry.value.shape());
+  }
+  /// All gradients in one piece.
+  [[nodiscard]] Tensor& gradients() noexcept { return gradients_; }
+  void zero_grad() noexcept;
+
+  /// Counts changes; whoever writes values calls touch(), and inference plans then pack again on refresh().
+  [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
+  void touch() noexcept { ++version_; }
+
+ private:
+  DType type_;
+  std::vector<Entry> entries_;
+  std::map<std::string, int, std::less<>> index_;
+  Tensor gradients_;
+  std::uint64_t version_ = 1;
+};
+
+enum class Mode : std::uint8_t { infer, train };
+
+struct PlanOptions {
+  Mode mode = Mode::infer;
+  Exec exec;
+  bool input_gradients = false;  ///< training: also the gradients with respect to the graph's inputs
+};
+
+/// What a plan keeps and moves, from the read and write sets of its steps.
+struct PlanStats {
+  std::size_t arena_bytes = 0;       ///< all values that live between steps
+  std::size_t persistent_bytes = 0;  ///< the plan's inputs and outputs
+  std::size_t packed_bytes = 0;      ///< copies of parameters in the order that kernels read
+  std::size_t workspace_bytes = 0;
+  std::size_t steps = 0;
+  /// Bytes written by steps that only rearrange their input: by op ("channel_shuffle", "concat", "slice", ...), "copy"
+  /// where two layouts could not agree, "reorder" at the plan's inputs and outputs. What became bookkeeping is not
+  /// here.
+  std::map<std::string, std::size_t> bytes_moved;
+};
+
+/// A plan keeps references to the Parameters it was made for, and reads and writes their tensors in place: do not
+/// replace or move them while it lives. It is immutable apart from its own buffers: several threads may each run a plan
+/// of one model.
+class SLIMNECK_EXPORT Plan {
+ public:
+  Plan(const Graph& graph, Parameters& parameters, const PlanOptions& options = {});
+  ~Plan();
+  Plan(Plan&&) noexcept;
+  Plan& operator=(Plan&&) noexcept;
+
+  /// Plain NCHW views of the plan's own memory. T must be the plan's element type. Throws Error for an unknown name.
+  template <class T = float>
+  [[nodiscard]] View<T> input(std::size_t i = 0) {
+    return input_any(i, dtype_of<T>).template as<T>();
+  }
+  template <class T = float>
+  [[nodiscard]] View<T> output(std::string_view name) {
+    return output_any(name, dtype_of<T>).template as<T>();
+  }
+  /// Upstream gradient of a result; write it before backward(). It begins as zero and keeps what was written.
+  template <class T = float>
+  [[nodiscard]] View<T> output_gradient(std::string_view name) {
+    return output_gradient_any(name, dtype_of<T>).template as<T>();
+  }
+  /// Valid after backward() of a plan with input_gradients.
+  template <class T = float>
+  [[nodiscard]] View<T> input_gradient(std::size_t i = 0) {
+    return input_gradient_any(i, dtype_of<T>).template as<T>();
+  }
+  [[nodiscard]] std::vector<std::string> outputs() const;
+
+  /// Packs the parameters again if they changed. Training plans pack in every forward and need no call.
+  void refresh();
+  void forward() noexcept;
+  /// Adds to the gradients of the parameters; valid once after each forward.
+  void backward() noexcept;
+
+  /// One line per step: kernel, layouts, arena offsets, bytes; then what was fused, copied and why.
+  [[nodiscard]] std::string explain() const;
+  [[nodiscard]] PlanStats stats() const;
+
+ private:
+  [[nodiscard]] AnyView input_any(std::size_t i, DType type);
+  [[nodiscard]] AnyView output_any(std::string_view name, DType type);
+  [[nodiscard]] AnyView output_gradient_any(std::string_view name, DType type);
+  [[nodiscard]] AnyView input_gradient_any(std::size_t i, DType type);
+
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace slimneck

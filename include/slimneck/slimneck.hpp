@@ -1,0 +1,9 @@
+// All of slimneck.
+#pragma once
+
+#include "slimneck/detect.hpp"
+#include "slimneck/gradcheck.hpp"
+#include "slimneck/image.hpp"
+#include "slimneck/model.hpp"
+#include "slimneck/version.hpp"
+#include "slimneck/weights.hpp"

@@ -1,0 +1,115 @@
+// Tensor files in the safetensors format: an 8-byte little-endian header length, a JSON header, raw little-endian data.
+// PyTorch's names and order of extents are kept, so files pass to and from other tools unchanged.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "slimneck/export.hpp"
+#include "slimneck/tensor.hpp"
+
+namespace slimneck {
+
+/// The four letters for a tensor of any rank: none -> 1x1x1x1, (c), (h,w), (c,h,w), (n,c,h,w); of more than four
+/// extents the leading ones are multiplied into n. Throws ShapeError on negative extents or overflow.
+SLIMNECK_EXPORT Shape shape_of(std::span<const index_t> dims);
+
+/// A safetensors file in memory. It owns the file's bytes; its entries point into them and live as long as it does.
+class SLIMNECK_EXPORT SafeTensors {
+ public:
+  struct Entry {
+    std::string name;
+    std::string dtype;  ///< F64 F32 F16 BF16 I64 I32 U8 BOOL
+    std::vector<index_t> dims;
+    std::span<const std::byte> bytes;  ///< little-endian elements, at any alignment
+  };
+
+  /// Takes over the content of a whole file; `file_name` is for messages. Throws FormatError on everything that the
+  /// format forbids, on more than 65536 tensors and on more than 8 MiB of names and metadata. Needs less than 64 MB
+  /// besides `content`.
+  static SafeTensors parse(std::vector<std::byte> content, std::string_view file_name);
+  /// Reads and parses a regular file; IoError when it cannot be read or is larger than `max_bytes`.
+  static SafeTensors read(const std::filesystem::path& path, std::uint64_t max_bytes = std::uint64_t{1} << 32);
+
+  SafeTensors(SafeTensors&&) noexcept = default;
+  SafeTensors& operator=(SafeTensors&&) noexcept = default;
+  SafeTensors(const SafeTensors&) = delete;
+  SafeTensors& operator=(const SafeTensors&) = delete;
+  ~SafeTensors() = default;
+
+  /// All tensors in the order of their bytes.
+  [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+  [[nodiscard]] const std::string& file_name() const noexcept { return file_name_; }
+  /// The tensor of that name, or nullptr.
+  [[nodiscard]] const Entry* find(std::string_view name) const noexcept;
+
+  /// A copy of the tensor's numbers with shape_of(dims). f32 and f64 are made from every dtype, rounded to nearest; i32
+  /// only from I32, U8, BOOL and u8 only from U8, BOOL. Throws FormatError when the name is missing or the dtype
+  /// differs.
+  [[nodiscard]] Tensor tensor(std::string_view name, DType type = DType::f32) const;
+
+ private:
+  SafeTensors() = default;
+
+  std::string file_name_;
+  std::vector<std::byte> content_;
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> by_name_;  // indices into entries_, sorted by name
+  std::map<std::string, std::string> metadata_;
+};
+
+/// How numbers are stored in a file.
+enum class StoredType : std::uint8_t { f64, f32, f16, bf16, i64 };
+
+/// One tensor to be written. `values` is a look at the caller's memory in row-major order; floating point numbers are
+/// stored as any floating type (rounded to nearest even), integers as i64.
+struct TensorEntry {
+  std::string name;
+  std::vector<index_t> dims;
+  std::variant<std::span<const float>, std::span<const double>, std::span<const std::int64_t>> values;
+  StoredType type = StoredType::f32;
+};
+
+/// A TensorEntry for an f32 or f64 tensor with extents `dims` (empty: its four); `tensor` must outlive it.
+SLIMNECK_EXPORT TensorEntry tensor_entry(std::string name, const Tensor& tensor, StoredType type = StoredType::f32,
+                                         std::vector<index_t> dims = {});
+
+/// Writes a safetensors file; the same arguments give the same bytes. `path` is replaced when everything is on the
+/// disk, otherwise it stays as it was. Throws IoError when writing fails; FormatError on an empty, duplicate or
+/// non-UTF-8 name, a size that is not the product of `dims`, or a finite number too large for f16, bf16 or f32.
+SLIMNECK_EXPORT void write_safetensors(const std::filesystem::path& path, std::span<const TensorEntry> entries,
+                                       const std::map<std::string, std::string>& metadata = {});
+
+class Parameters;
+
+/// Metadata keys that slimneck writes and reads.
+namespace metadata_key {
+inline constexpr std::string_view names = "names";             ///< class names: a JSON list, or an object by number
+inline constexpr std::string_view dialect = "gsconv_dialect";  ///< see Dialect
+}  // namespace metadata_key
+
+/// Copies the weights of a PyTorch state dict into the tensors of `parameters`, converted to their element type, and
+/// calls touch(); gradients stay. Names are PyTorch's; all of them may have one "model." more or less in front.
+/// Counters `num_batches_tracked` may be absent and then become 0. Throws one FormatError that lists everything that does
+/// not fit (missing, unexpected, wrong shape or type, NaN or infinity, negative running_var); nothing is changed then.
+SLIMNECK_EXPORT void load_state_dict(Parameters& parameters, const SafeTensors& file);
+
+/// Writes every parameter and state under its own name and extents; counters `num_batches_tracked` as I64. `metadata` gains
+/// format=pt. Reading it again gives the same bits. Throws as write_safetensors.
+SLIMNECK_EXPORT void save_state_dict(const std::filesystem::path& path, const Parameters& parameters,
+                                     std::map<std::string, std::string> metadata = {});
+
+/// Names of `classes` classes: those in the metadata, else COCO's where there are 80, else class0, class1, ... Throws
+/// FormatError when the metadata has another number of names.
+SLIMNECK_EXPORT std::vector<std::string> class_names(const std::map<std::string, std::string>& metadata,
+                                                     index_t classes);
+
+}  // namespace slimneck

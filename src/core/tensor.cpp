@@ -1,0 +1,89 @@
+#include "slimneck/tensor.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace slimneck {
+
+namespace {
+
+constexpr std::size_t alignment = 64;
+
+template <class To, class From>
+void convert(const Tensor& from, Tensor& to) {
+  const From* source = from.data<From>();
+  std::transform(source, source + from.numel(), to.data<To>(), [](From v) { return static_cast<To>(v); });
+}
+
+template <class To>
+void convert_from_any(const Tensor& from, Tensor& to) {
+  switch (from.dtype()) {
+    case DType::f32: return convert<To, float>(from, to);
+    case DType::f64: return convert<To, double>(from, to);
+    case DType::i32: return convert<To, std::int32_t>(from, to);
+    case DType::u8: return convert<To, std::uint8_t>(from, to);
+  }
+}
+
+}  // namespace
+
+std::size_t size_of(DType type) noexcept {
+  switch (type) {
+    case DType::f64: return 8;
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::u8: return 1;
+  }
+  return 0;
+}
+
+index_t checked_multiply(index_t a, index_t b) {
+  index_t product = 0;
+  if (a < 0 || b < 0 || __builtin_mul_overflow(a, b, &product))
+    throw ShapeError("size " + std::to_string(a) + " x " + std::to_string(b) + " is negative or too large");
+  return product;
+}
+
+index_t Shape::numel() const { return checked_multiply(checked_multiply(n, c), checked_multiply(h, w)); }
+
+std::string to_string(const Shape& s) {
+  return std::to_string(s.n) + "x" + std::to_string(s.c) + "x" + std::to_string(s.h) + "x" + std::to_string(s.w);
+}
+
+void Tensor::Free::operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{alignment}); }
+
+Tensor::Tensor(const Shape& shape, DType type) : shape_(shape), type_(type), numel_(shape.numel()) {
+  const auto size = static_cast<std::size_t>(checked_multiply(numel_, static_cast<index_t>(size_of(type))));
+  memory_.reset(new (std::align_val_t{alignment}) std::byte[std::max<std::size_t>(size, 1)]);
+  std::memset(memory_.get(), 0, size);
+}
+
+Tensor::Tensor(const Tensor& other) {
+  if (!other.memory_) return;
+  *this = Tensor(other.shape_, other.type_);
+  std::memcpy(raw(), other.raw(), bytes());
+}
+
+Tensor& Tensor::operator=(const Tensor& other) {
+  if (this != &other) *this = Tensor(other);
+  return *this;
+}
+
+Tensor Tensor::to(DType type) const {
+  if (type == type_) return *this;
+  Tensor result(shape_, type);
+  if (type == DType::f32)
+    convert_from_any<float>(*this, result);
+  else if (type == DType::f64)
+    convert_from_any<double>(*this, result);
+  else
+    throw ShapeError("Tensor::to converts to f32 or f64 only");
+  return result;
+}
+
+void Tensor::require(DType type) const {
+  if (type != type_) throw ShapeError("tensor " + to_string(shape_) + " is read as another element type than it has");
+}
+
+}  // namespace slimneck

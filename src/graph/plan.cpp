@@ -1,0 +1,177 @@
+#include "slimneck/plan.hpp"
+
+#include "core/threads.hpp"
+#include "graph/explain.hpp"
+#include "graph/movement.hpp"
+#include "graph/program.hpp"
+#include "slimneck/kernels.hpp"
+
+namespace slimneck {
+
+namespace {
+
+std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+Tensor bytes_of(std::size_t count) { return Tensor({1, 1, 1, static_cast<index_t>(count)}, DType::u8); }
+
+}  // namespace
+
+struct Plan::Impl {
+  Impl(const Graph& graph, Parameters& parameters, const PlanOptions& plan_options)
+      : params(parameters), options(plan_options), program(graph::compile(graph, parameters, plan_options)) {
+    arena = bytes_of(program.arena_bytes);
+    persistent = bytes_of(program.persistent_bytes);
+    packed = bytes_of(program.packed_bytes);
+    workspace = bytes_of(program.workspace_bytes);
+    for (std::vector<graph::Step>* steps : {&program.forward, &program.backward})
+      for (graph::Step& step : *steps) bind(step);
+  }
+
+  template <class T>
+  [[nodiscard]] AnyView view(const graph::Place& place) {
+    const graph::Buffer& b = program.buffers[at(place.buffer)];
+    Tensor& memory = b.persistent ? persistent : arena;
+    View<T> v(reinterpret_cast<T*>(memory.data<std::uint8_t>() + b.offset), b.physical, b.block);
+    v.data += place.first / b.block * v.sc;
+    v.shape = place.physical();
+    return v;
+  }
+
+  [[nodiscard]] AnyView view(const graph::Place& place) {
+    return options.exec.dtype == DType::f64 ? view<double>(place) : view<float>(place);
+  }
+
+  template <class T>
+  [[nodiscard]] AnyView view(const graph::Operand& operand) {
+    using Kind = graph::Operand::Kind;
+    switch (operand.kind) {
+      case Kind::place: return view<T>(program.places[at(operand.index)]);
+      case Kind::packed: {
+        const graph::Packed& p = program.packed[at(operand.index)];
+        return View<T>(reinterpret_cast<T*>(packed.data<std::uint8_t>() + p.offset), p.physical);
+      }
+      case Kind::entry: return params.entries()[at(operand.index)].value.template view<T>();
+      case Kind::none: break;
+    }
+    AnyView absent;
+    absent.type = dtype_of<T>;
+    absent.shape = {0, 0, 0, 0};
+    return absent;
+  }
+
+  void bind(graph::Step& step) {
+    const auto views = [&](const std::vector<graph::Operand>& operands) {
+      std::vector<AnyView> bound;
+      for (const graph::Operand& o : operands)
+        bound.push_back(options.exec.dtype == DType::f64 ? view<double>(o) : view<float>(o));
+      return bound;
+    };
+    step.in_views = views(step.in);
+    step.out_views = views(step.out);
+    step.call = {&program.graph.node(step.node).attributes, step.in_views, step.out_views, workspace.raw()};
+  }
+
+  template <class T>
+  void pack() noexcept {
+    for (const graph::Packed& p : program.packed)
+      graph::pack<T>(p, std::as_const(params.entries()[at(p.entry)].value).template view<T>(),
+                     reinterpret_cast<T*>(packed.data<std::uint8_t>() + p.offset));
+    packed_version = params.version();
+  }
+
+  void pack_any() noexcept {
+    if (options.exec.dtype == DType::f64)
+      pack<double>();
+    else
+      pack<float>();
+  }
+
+  template <class T>
+  void run(const graph::Step& step) noexcept {
+    using Kind = graph::Step::Kind;
+    switch (step.kind) {
+      case Kind::kernel: step.run(step.call); break;
+      case Kind::gather:
+        kernels::gather_channels<T>(step.in_views[0].as<const T>(), step.out_views[0].as<T>(), step.list);
+        break;
+      case Kind::accumulate:
+      case Kind::assign: {
+        Parameters::Entry& entry = params.entries()[at(step.entry)];
+        const bool add = step.kind == Kind::accumulate;
+        graph::unpack<T>(step.in_views[0].as<const T>(), program.places[at(step.in[0].index)].layout,
+                         add ? params.gradient<T>(entry) : entry.value.view<T>(), add);
+        break;
+      }
+    }
+  }
+
+  void run_all(const std::vector<graph::Step>& steps) noexcept {
+    const core::ThreadScope threads(options.exec.threads);
+    for (const graph::Step& step : steps) {
+      if (options.exec.dtype == DType::f64)
+        run<double>(step);
+      else
+        run<float>(step);
+    }
+  }
+
+  [[nodiscard]] AnyView port(const std::vector<graph::Program::Port>& ports, std::string_view name, DType type,
+                             const char* what) {
+    if (type != options.exec.dtype) throw Error("the plan has another element type than was asked for");
+    for (const graph::Program::Port& p : ports)
+      if (p.name == name) return view(program.places[at(p.place)]);
+    throw Error("the plan has no " + std::string(what) + " '" + std::string(name) + "'");
+  }
+
+  Parameters& params;
+  PlanOptions options;
+  graph::Program program;
+  Tensor arena, persistent, packed, workspace;
+  std::uint64_t packed_version = 0;
+};
+
+Plan::Plan(const Graph& graph, Parameters& parameters, const PlanOptions& options)
+    : impl_(std::make_unique<Impl>(graph, parameters, options)) {
+  refresh();
+}
+Plan::~Plan() = default;
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+
+AnyView Plan::input_any(std::size_t i, DType type) {
+  if (i >= impl_->program.inputs.size()) throw Error("the plan has no input " + std::to_string(i));
+  return impl_->port(impl_->program.inputs, impl_->program.inputs[i].name, type, "input");
+}
+AnyView Plan::output_any(std::string_view name, DType type) {
+  return impl_->port(impl_->program.outputs, name, type, "output");
+}
+AnyView Plan::output_gradient_any(std::string_view name, DType type) {
+  return impl_->port(impl_->program.output_gradients, "grad." + std::string(name), type, "output gradient");
+}
+AnyView Plan::input_gradient_any(std::size_t i, DType type) {
+  if (i >= impl_->program.inputs.size()) throw Error("the plan has no input " + std::to_string(i));
+  return impl_->port(impl_->program.input_gradients, impl_->program.inputs[i].name, type, "input gradient");
+}
+
+std::vector<std::string> Plan::outputs() const {
+  std::vector<std::string> names;
+  for (const graph::Program::Port& p : impl_->program.outputs) names.push_back(p.name);
+  return names;
+}
+
+void Plan::refresh() {
+  if (impl_->packed_version != impl_->params.version()) impl_->pack_any();
+}
+
+void Plan::forward() noexcept {
+  if (impl_->options.mode == Mode::train) impl_->pack_any();
+  impl_->run_all(impl_->program.forward);
+}
+
+void Plan::backward() noexcept { impl_->run_all(impl_->program.backward); }
+
+std::string Plan::explain() const { return graph::explain(impl_->program, impl_->options); }
+
+PlanStats Plan::stats() const { return graph::stats(impl_->program, impl_->options); }
+
+}  // namespace slimneck

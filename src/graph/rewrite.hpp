@@ -1,0 +1,56 @@
+// Rewrites: graph in, equivalent graph out. The list is src/layers/rewrites/rewrites.inc.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "graph/provided.hpp"
+#include "slimneck/plan.hpp"
+
+namespace slimneck::graph {
+
+struct Rewrite {
+  std::string_view name;
+  bool always = false;  ///< also for reference plans: what the mode means rather than what makes it fast
+  Graph (*apply)(const Graph&, Mode) = nullptr;
+};
+
+/// Builds the rewritten graph node by node. Sources are copied first, so a pattern may be emitted where its first node
+/// stood.
+class Rebuild {
+ public:
+  explicit Rebuild(const Graph& old);
+
+  /// The new value of an old one, which must have been copied or set.
+  [[nodiscard]] Value operator()(Value old) const;
+  void set(Value old, Value fresh);
+  void copy(int node);
+  Value add(const OpDef& op, std::vector<Value> inputs, Attributes attributes, const std::string& name) {
+    return fresh_.add(op, std::move(inputs), std::move(attributes), name);
+  }
+  void update(Value state, Value value) { fresh_.update(state, value); }
+  /// Outputs and updates of the old graph, now that every node has been seen.
+  Graph finish();
+
+ private:
+  const Graph& old_;
+  Graph fresh_;
+  std::vector<std::vector<Value>> map_;
+};
+
+/// Who reads each value of a graph; outputs and updates count as readers with node -1.
+class Readers {
+ public:
+  explicit Readers(const Graph& graph);
+  [[nodiscard]] const std::vector<int>& of(Value value) const {
+    return readers_[static_cast<std::size_t>(value.node)][static_cast<std::size_t>(value.index)];
+  }
+  /// The node that alone reads the value; -1 when there is none or more than one reader.
+  [[nodiscard]] int only(Value value) const { return of(value).size() == 1 ? of(value)[0] : -1; }
+
+ private:
+  std::vector<std::vector<std::vector<int>>> readers_;
+};
+
+}  // namespace slimneck::graph

@@ -1,0 +1,157 @@
+#include "io/files.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "slimneck/error.hpp"
+
+namespace slimneck::io {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const std::string& name, const std::string& what, int code) {
+  throw IoError(name + ": " + what + ": " + std::generic_category().message(code));
+}
+
+// Writes of more than this at once gain nothing, and Linux caps a single transfer near 2 GiB anyway.
+constexpr std::size_t max_transfer = std::size_t{1} << 26;
+
+const char* kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+// Where a write to `target` must land: links are followed, so that the link stays and its file is replaced.
+fs::path final_target(const fs::path& target) {
+  if (target.filename().empty()) throw IoError(in_quotes(target.string()) + ": cannot write: no file name");
+  std::error_code problem;
+  fs::path real = fs::is_symlink(target, problem) ? fs::weakly_canonical(target, problem) : target;
+  if (problem && problem != std::errc::no_such_file_or_directory)
+    fail(target.string(), "cannot write", problem.value());
+  struct stat status {};
+  // A rename would replace a device or pipe by a plain file.
+  if (::stat(real.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+    throw IoError(target.string() + ": cannot write: is " + kind_of(status.st_mode) + ", wanted a regular file");
+  return real;
+}
+
+void sync_folder(const fs::path& folder) {
+  const fs::path place = folder.empty() ? fs::path(".") : folder;
+  const int handle = ::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (handle < 0) fail(place.string(), "cannot open folder", errno);
+  const int result = ::fsync(handle);
+  const int code = errno;
+  ::close(handle);
+  // Some file systems do not offer fsync of a folder; there the rename alone has to do.
+  if (result != 0 && code != EINVAL && code != ENOTSUP) fail(place.string(), "cannot sync folder", code);
+}
+
+}  // namespace
+
+InputFile::InputFile(const fs::path& path, std::uint64_t max_bytes)
+    : name_(path.string()), handle_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)) {
+  if (handle_ < 0) fail(name_, "cannot open", errno);
+  struct stat status {};
+  std::string problem;
+  if (::fstat(handle_, &status) != 0) {
+    problem = "cannot look at the file: " + std::generic_category().message(errno);
+  } else if (!S_ISREG(status.st_mode)) {
+    problem = std::string("is ") + kind_of(status.st_mode) + ", wanted a regular file";
+  } else {
+    size_ = static_cast<std::uint64_t>(status.st_size);
+    if (size_ > max_bytes)
+      problem = "has " + std::to_string(size_) + " bytes, the limit is " + std::to_string(max_bytes);
+  }
+  if (problem.empty()) return;
+  ::close(handle_);  // the destructor does not run for an object that was never complete
+  throw IoError(name_ + ": " + problem);
+}
+
+InputFile::~InputFile() { ::close(handle_); }
+
+void InputFile::read(std::span<std::byte> target) {
+  while (!target.empty()) {
+    const ssize_t count = ::read(handle_, target.data(), std::min(target.size(), max_transfer));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(name_, "cannot read", errno);
+    if (count == 0) throw IoError(name_ + ": ended early, " + std::to_string(target.size()) + " bytes are missing");
+    target = target.subspan(static_cast<std::size_t>(count));
+  }
+}
+
+std::vector<std::byte> read_file(const fs::path& path, std::uint64_t max_bytes) {
+  InputFile file(path, max_bytes);
+  std::vector<std::byte> content(file.size());
+  file.read(content);
+  return content;
+}
+
+AtomicFile::AtomicFile(const fs::path& target) : target_(final_target(target)) {
+  static std::atomic<unsigned> counter{0};
+  constexpr int attempts = 100;  // a crashed process of the same number may have left names behind
+  for (int i = 0; i < attempts; ++i) {
+    const std::string name = ".slimneck-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp";
+    temporary_ = target_.parent_path() / name;
+    handle_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (handle_ >= 0) return;
+    if (errno != EEXIST) break;
+  }
+  fail(target_.string(), "cannot write", errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (handle_ >= 0) ::close(handle_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(handle_, bytes.data(), std::min(bytes.size(), max_transfer));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) fail(target_.string(), "cannot write", count < 0 ? errno : ENOSPC);
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(handle_) != 0) fail(target_.string(), "cannot write", errno);
+  if (::close(std::exchange(handle_, -1)) != 0) fail(target_.string(), "cannot write", errno);
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail(target_.string(), "cannot write", errno);
+  temporary_.clear();
+  sync_folder(target_.parent_path());
+}
+
+void write_file(const fs::path& path, std::span<const std::byte> bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t longest = 100;
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out = "'";
+  for (const char c : text.substr(0, longest)) {
+    const auto code = static_cast<unsigned char>(c);
+    if (code < 0x20 || code == 0x7f) {
+      out += "\\x";
+      out += digits[code >> 4];
+      out += digits[code & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out + (text.size() > longest ? "...'" : "'");
+}
+
+}  // namespace slimneck::io

@@ -1,0 +1,103 @@
+// Activations. One backward op serves them all; it reads the activation's input.
+#include "layers/ops/common.hpp"
+
+namespace slimneck::ops {
+
+namespace {
+
+using kernels::Act;
+using kernels::Activation;
+
+constexpr AttributeSpec slope_attribute[] = {{"slope", Kind::real, false, 0.01}};
+constexpr AttributeSpec bwd_attributes[] = {{"act", Kind::integer, true}, {"slope", Kind::real, false, 0.01}};
+
+Activation activation_of(const Attributes& a, Act kind) {
+  return {kind, kind == Act::leaky_relu ? a.real("slope") : 0.0};
+}
+
+std::vector<Shape> infer(const Attributes&, Shapes in) {
+  require_inputs(in, 1, 1);
+  return {in[0]};
+}
+
+std::vector<Shape> infer_bwd(const Attributes& a, Shapes in) {
+  require_inputs(in, 2, 2);
+  require_shape("dy", in[1], in[0]);
+  if (a.integer("act") < 1 || a.integer("act") > static_cast<index_t>(Act::gelu))
+    throw ShapeError("act=" + std::to_string(a.integer("act")) + " names no activation");
+  return {in[0]};
+}
+
+Cost cost(const Attributes&, Shapes, Shapes out) {
+  Cost c;
+  c.act_elements = out[0].numel();
+  return c;
+}
+
+template <Act kind>
+void gradient(GradientContext& g) {
+  const Activation act = activation_of(g.attributes(), kind);
+  g.contribute(
+      0, g.emit(act_bwd, {g.input(0), g.gradient()}, {{"act", static_cast<index_t>(kind)}, {"slope", act.slope}}));
+}
+
+std::vector<OpCase> cases() { return {{"map", {{2, 3, 3, 4}}, {}}, {"vector", {{1, 17, 1, 1}}, {}}}; }
+
+template <Act kind>
+constexpr OpDef define(std::string_view name) {
+  OpDef op;
+  op.name = name;
+  if (kind == Act::leaky_relu) op.attributes = slope_attribute;
+  op.infer = infer;
+  op.maps = elementwise_maps;
+  op.cost = cost;
+  op.reference = Reference::of([]<class T>(const KernelCall& k) {
+    kernels::act_fwd<T>(k.in<T>(0), k.out<T>(0), activation_of(*k.attributes, kind));
+  });
+  op.gradient = gradient<kind>;
+  op.cases = cases;
+  return op;
+}
+
+}  // namespace
+
+const OpDef silu = define<Act::silu>("silu");
+const OpDef mish = define<Act::mish>("mish");
+const OpDef relu = define<Act::relu>("relu");
+const OpDef leaky_relu = define<Act::leaky_relu>("leaky_relu");
+const OpDef hardswish = define<Act::hardswish>("hardswish");
+const OpDef sigmoid = define<Act::sigmoid>("sigmoid");
+const OpDef gelu = define<Act::gelu>("gelu");
+
+const OpDef act_bwd{
+    .name = "act_bwd",
+    .attributes = bwd_attributes,
+    .infer = infer_bwd,
+    .maps = elementwise_maps,
+    .cost = cost,
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      const auto kind = static_cast<Act>(k.attributes->integer("act"));
+      kernels::act_bwd<T>(k.in<T>(0), k.in<T>(1), k.out<T>(0), {kind, k.attributes->real("slope")});
+    }),
+};
+
+}  // namespace slimneck::ops
+
+namespace slimneck {
+
+const OpDef* activation_op(kernels::Act act) noexcept {
+  using kernels::Act;
+  switch (act) {
+    case Act::none: return nullptr;
+    case Act::silu: return &ops::silu;
+    case Act::mish: return &ops::mish;
+    case Act::relu: return &ops::relu;
+    case Act::leaky_relu: return &ops::leaky_relu;
+    case Act::hardswish: return &ops::hardswish;
+    case Act::sigmoid: return &ops::sigmoid;
+    case Act::gelu: return &ops::gelu;
+  }
+  return nullptr;
+}
+
+}  // namespace slimneck

@@ -1,0 +1,39 @@
+// Elementwise sum: residual connections, and the gradient of a fan-out.
+#include "graph/provided.hpp"
+#include "layers/ops/common.hpp"
+
+namespace slimneck::ops {
+
+const OpDef add{
+    .name = "add",
+    .infer = [](const Attributes&, Shapes in) -> std::vector<Shape> {
+      require_inputs(in, 2, 2);
+      require_shape("the second input", in[1], in[0]);
+      return {in[0]};
+    },
+    .maps = elementwise_maps,
+    .cost =
+        [](const Attributes&, Shapes, Shapes out) {
+          Cost c;
+          c.other_flops = out[0].numel();
+          return c;
+        },
+    .reference =
+        Reference::of([]<class T>(const KernelCall& k) { kernels::add<T>(k.in<T>(0), k.in<T>(1), k.out<T>(0)); }),
+    .gradient =
+        [](GradientContext& g) {
+          g.contribute(0, g.gradient());
+          g.contribute(1, g.gradient());
+        },
+    .cases = []() -> std::vector<OpCase> {
+      return {{"map", {{2, 3, 2, 3}, {2, 3, 2, 3}}, {}}};
+    },
+};
+
+}  // namespace slimneck::ops
+
+namespace slimneck::graph {
+
+const OpDef& sum_op() noexcept { return ops::add; }
+
+}  // namespace slimneck::graph

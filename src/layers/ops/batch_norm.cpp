@@ -1,0 +1,138 @@
+// Batch normalisation. A model has one op; inference runs it with the running statistics. In training a batch is a
+// barrier, so it becomes three ops (rewrites/expand_batch_norm.cpp): bn_stats, bn_apply, bn_running.
+#include "layers/ops/common.hpp"
+
+namespace slimneck::ops {
+
+namespace {
+
+constexpr AttributeSpec norm_attributes[] = {{"eps", Kind::real, false, 1e-3}, {"momentum", Kind::real, false, 0.03}};
+constexpr AttributeSpec eps_attribute[] = {{"eps", Kind::real, false, 1e-3}};
+constexpr AttributeSpec running_attributes[] = {{"momentum", Kind::real, false, 0.03}, {"count", Kind::integer, true}};
+constexpr AttributeSpec bwd_attributes[] = {{"eps", Kind::real, false, 1e-3}, {"batch_stats", Kind::integer, false, 1}};
+
+void require_vectors(Shapes in, std::size_t first, const Shape& x) {
+  for (std::size_t i = first; i < in.size(); ++i) require_shape("a number per channel", in[i], channel_vector(x));
+}
+
+std::vector<Shape> infer(const Attributes&, Shapes in) {
+  require_inputs(in, 6, 6);
+  require_vectors(in.first(5), 1, in[0]);
+  require_shape("tracked", in[5], {1, 1, 1, 1});
+  return {in[0]};
+}
+
+Cost cost(const Attributes&, Shapes in, Shapes) {
+  Cost c;
+  c.norm_elements = in[0].numel();
+  return c;
+}
+
+std::vector<Shape> infer_stats(const Attributes&, Shapes in) {
+  require_inputs(in, 1, 1);
+  if (in[0].n * in[0].h * in[0].w < 2)
+    throw ShapeError("batch statistics need more than one value per channel, " + to_string(in[0]) +
+                     " came: use a larger batch or picture");
+  return {channel_vector(in[0]), channel_vector(in[0])};
+}
+
+std::vector<Shape> infer_apply(const Attributes&, Shapes in) {
+  require_inputs(in, 5, 5);
+  require_vectors(in, 1, in[0]);
+  return {in[0]};
+}
+
+std::vector<Shape> infer_running(const Attributes& a, Shapes in) {
+  require_inputs(in, 5, 5);
+  require_vectors(in.first(4), 1, in[0]);
+  require_shape("tracked", in[4], {1, 1, 1, 1});
+  require_at_least("count", a.integer("count"), 2);
+  return {in[0], in[0], {1, 1, 1, 1}};
+}
+
+std::vector<Shape> infer_bwd(const Attributes&, Shapes in) {
+  require_inputs(in, 5, 5);
+  require_shape("x", in[1], in[0]);
+  require_vectors(in, 2, in[0]);
+  return {in[0], channel_vector(in[0]), channel_vector(in[0])};
+}
+
+/// dy, x, mean, var, gamma -> dx, dgamma, dbeta; x is input 0, gamma input `gamma`, beta the one after it.
+void emit_bwd(GradientContext& g, Value mean, Value var, std::size_t gamma, bool batch_stats) {
+  if (!g.gradient().valid()) return;
+  const Value bwd = g.emit(bn_bwd, {g.gradient(), g.input(0), mean, var, g.input(gamma)},
+                           {{"eps", g.attributes().real("eps")}, {"batch_stats", index_t{batch_stats}}});
+  g.contribute(0, bwd);
+  g.contribute(gamma, {bwd.node, 1});
+  g.contribute(gamma + 1, {bwd.node, 2});
+}
+
+std::vector<OpCase> cases() {
+  const Shape v{1, 3, 1, 1};
+  return {{"map", {{2, 3, 4, 3}, v, v, v, v, {1, 1, 1, 1}}, {}}};
+}
+
+}  // namespace
+
+const OpDef batch_norm{
+    .name = "batch_norm",
+    .attributes = norm_attributes,
+    .infer = infer,
+    .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a,-->-a"; },
+    .cost = cost,
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      kernels::bn_apply<T>(k.in<T>(0), k.in<T>(3), k.in<T>(4), k.in<T>(1), k.in<T>(2), k.out<T>(0),
+                           k.attributes->real("eps"));
+    }),
+    .gradient = [](GradientContext& g) { emit_bwd(g, g.input(3), g.input(4), 1, false); },
+    .cases = cases,
+};
+
+/// x -> mean, biased variance. Its gradient is part of bn_apply's.
+const OpDef bn_stats{
+    .name = "bn_stats",
+    .infer = infer_stats,
+    .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a>-a,-a"; },
+    .reference =
+        Reference::of([]<class T>(const KernelCall& k) { kernels::bn_stats<T>(k.in<T>(0), k.out<T>(0), k.out<T>(1)); }),
+};
+
+/// x, mean, var, gamma, beta -> y, where mean, var = bn_stats(x): the gradient in x includes the way through them.
+const OpDef bn_apply{
+    .name = "bn_apply",
+    .attributes = eps_attribute,
+    .infer = infer_apply,
+    .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a>-a"; },
+    .cost = cost,
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      kernels::bn_apply<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.out<T>(0),
+                           k.attributes->real("eps"));
+    }),
+    .gradient = [](GradientContext& g) { emit_bwd(g, g.input(1), g.input(2), 3, true); },
+};
+
+/// mean, var, running mean, running var, tracked -> their new values. The only writer of running state.
+const OpDef bn_running{
+    .name = "bn_running",
+    .attributes = running_attributes,
+    .infer = infer_running,
+    .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-->-a,-a,--"; },
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      kernels::bn_running<T>(k.in<T>(0), k.in<T>(1), k.attributes->integer("count"), k.attributes->real("momentum"),
+                             k.in<T>(2), k.in<T>(3), k.in<T>(4), k.out<T>(0), k.out<T>(1), k.out<T>(2));
+    }),
+};
+
+const OpDef bn_bwd{
+    .name = "bn_bwd",
+    .attributes = bwd_attributes,
+    .infer = infer_bwd,
+    .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a>-a,-a,-a"; },
+    .cost = cost,
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      kernels::bn_bwd<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.out<T>(0), k.out<T>(1),
+                         k.out<T>(2), k.attributes->real("eps"), k.attributes->integer("batch_stats") != 0);
+    }),
+};
+
+}  // namespace slimneck::ops

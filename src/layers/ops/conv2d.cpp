@@ -1,0 +1,174 @@
+// Convolution and its two adjoints. Dense, grouped and depthwise are one op; they differ in the channel maps that they
+// can work under: dense reads and writes any, depthwise ties input to output, grouped needs the identity.
+#include "layers/ops/geometry.hpp"
+
+namespace slimneck::ops {
+
+namespace {
+
+/// The backward of x needs the extent that the stride rounded away.
+constexpr AttributeSpec bwd_x_attributes[] = {
+    {"stride", Kind::integer, false, 1}, {"pad_h", Kind::integer, false, 0},
+    {"pad_w", Kind::integer, false, 0},  {"dilation", Kind::integer, false, 1},
+    {"groups", Kind::integer, false, 1}, {"h", Kind::integer, true},
+    {"w", Kind::integer, true}};
+constexpr AttributeSpec bwd_w_attributes[] = {
+    {"stride", Kind::integer, false, 1}, {"pad_h", Kind::integer, false, 0},
+    {"pad_w", Kind::integer, false, 0},  {"dilation", Kind::integer, false, 1},
+    {"groups", Kind::integer, false, 1}, {"kh", Kind::integer, true},
+    {"kw", Kind::integer, true}};
+
+std::vector<Shape> infer(const Attributes& a, Shapes in) {
+  require_inputs(in, 2, 3);
+  const Shape y = convolved(a, in[0], in[1]);
+  if (in.size() == 3 && !absent(in[2])) require_shape("bias", in[2], channel_vector(y));
+  return {y};
+}
+
+bool dense(const Attributes& a) { return a.integer("groups") == 1; }
+bool depthwise(const Attributes& a, index_t in, index_t out) { return a.integer("groups") == in && in == out; }
+
+std::string_view maps(const Attributes& a, Shapes in) {
+  const bool bias = in.size() == 3;
+  if (dense(a)) return bias ? "-a,ba,-b>-b" : "-a,ba>-b";
+  if (depthwise(a, in[0].c, in[1].n)) return bias ? "-a,a-,-a>-a" : "-a,a->-a";
+  return {};
+}
+
+Cost cost(const Attributes&, Shapes in, Shapes out) {
+  Cost c;
+  c.macs = convolution_macs(out[0], in[1]);
+  if (in.size() == 3 && !absent(in[2])) c.bias_adds = out[0].numel();
+  return c;
+}
+
+void gradient(GradientContext& g) {
+  convolution_gradient(g, 0, 1, g.gradient());
+  if (g.inputs() == 3 && g.wants(2)) g.contribute(2, g.emit(channel_sum, {g.gradient()}, {}, "bwd_bias"));
+}
+
+std::vector<Shape> infer_bwd_x(const Attributes& a, Shapes in) {
+  require_inputs(in, 2, 2);
+  const Shape &dy = in[0], &w = in[1];
+  const Shape dx{dy.n, w.c * a.integer("groups"), a.integer("h"), a.integer("w")};
+  require_shape("dy", dy, convolved(a, dx, w));
+  return {dx};
+}
+
+std::string_view maps_bwd_x(const Attributes& a, Shapes in) {
+  if (dense(a)) return "-b,ba>-a";
+  if (depthwise(a, in[0].c, in[1].n) && in[1].c == 1) return "-a,a->-a";
+  return {};
+}
+
+std::vector<Shape> infer_bwd_w(const Attributes& a, Shapes in) {
+  require_inputs(in, 2, 2);
+  const Shape &x = in[0], &dy = in[1];
+  require_at_least("groups", a.integer("groups"), 1);
+  const Shape dw{dy.c, x.c / a.integer("groups"), a.integer("kh"), a.integer("kw")};
+  require_shape("dy", dy, convolved(a, x, dw));
+  return {dw};
+}
+
+std::string_view maps_bwd_w(const Attributes& a, Shapes in) {
+  if (dense(a)) return "-a,-b>ba";
+  if (depthwise(a, in[0].c, in[1].c)) return "-a,-a>a-";
+  return {};
+}
+
+Cost cost_bwd_x(const Attributes&, Shapes in, Shapes) {
+  Cost c;
+  c.macs = convolution_macs(in[0], in[1]);
+  return c;
+}
+
+Cost cost_bwd_w(const Attributes&, Shapes in, Shapes out) {
+  Cost c;
+  c.macs = convolution_macs(in[1], out[0]);
+  return c;
+}
+
+Cost cost_sum(const Attributes&, Shapes in, Shapes) {
+  Cost c;
+  c.other_flops = in[0].numel();
+  return c;
+}
+
+std::vector<OpCase> cases() {
+  return {
+      {"1x1", {{2, 5, 4, 3}, {7, 5, 1, 1}, {1, 7, 1, 1}}, {}},
+      {"3x3", {{2, 4, 5, 6}, {3, 4, 3, 3}}, {{"pad_h", index_t{1}}, {"pad_w", index_t{1}}}},
+      {"3x3_s2_odd",
+       {{1, 3, 7, 5}, {4, 3, 3, 3}},
+       {{"stride", index_t{2}}, {"pad_h", index_t{1}}, {"pad_w", index_t{1}}}},
+      {"6x6_s2", {{1, 3, 9, 8}, {4, 3, 6, 6}}, {{"stride", index_t{2}}, {"pad_h", index_t{2}}, {"pad_w", index_t{2}}}},
+      {"g2", {{2, 4, 4, 4}, {6, 2, 3, 3}, {1, 6, 1, 1}}, {{"groups", index_t{2}}}},
+      {"dw5x5", {{2, 3, 5, 4}, {3, 1, 5, 5}}, {{"groups", index_t{3}}, {"pad_h", index_t{2}}, {"pad_w", index_t{2}}}},
+      {"dw3x3_s2",
+       {{1, 4, 6, 5}, {4, 1, 3, 3}, {1, 4, 1, 1}},
+       {{"groups", index_t{4}}, {"stride", index_t{2}}, {"pad_h", index_t{1}}, {"pad_w", index_t{1}}}},
+      {"dilated",
+       {{1, 2, 7, 7}, {2, 2, 3, 3}},
+       {{"dilation", index_t{2}}, {"pad_h", index_t{2}}, {"pad_w", index_t{2}}}},
+      {"1x3", {{1, 2, 4, 5}, {3, 2, 1, 3}}, {{"pad_w", index_t{1}}}},
+      {"sc_64_64_80", {{1, 64, 80, 80}, {64, 64, 3, 3}}, {{"pad_h", index_t{1}}, {"pad_w", index_t{1}}}, true},
+      {"dw5_64_80",
+       {{1, 64, 80, 80}, {64, 1, 5, 5}},
+       {{"groups", index_t{64}}, {"pad_h", index_t{2}}, {"pad_w", index_t{2}}},
+       true},
+  };
+}
+
+}  // namespace
+
+const OpDef conv2d{
+    .name = "conv2d",
+    .attributes = geometry_attributes,
+    .infer = infer,
+    .maps = maps,
+    .cost = cost,
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      const auto x = k.in<T>(0), w = k.in<T>(1);
+      kernels::conv2d_fwd<T>(x, w, k.inputs.size() == 3 ? k.in<T>(2) : View<const T>{}, k.out<T>(0),
+                             geometry(*k.attributes, x.shape.c, w.shape.c));
+    }),
+    .gradient = gradient,
+    .cases = cases,
+};
+
+const OpDef conv2d_bwd_x{
+    .name = "conv2d_bwd_x",
+    .attributes = bwd_x_attributes,
+    .infer = infer_bwd_x,
+    .maps = maps_bwd_x,
+    .cost = cost_bwd_x,
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      const auto w = k.in<T>(1);
+      kernels::conv2d_bwd_x<T>(k.in<T>(0), w, k.out<T>(0), geometry(*k.attributes, k.out<T>(0).shape.c, w.shape.c));
+    }),
+};
+
+const OpDef conv2d_bwd_w{
+    .name = "conv2d_bwd_w",
+    .attributes = bwd_w_attributes,
+    .infer = infer_bwd_w,
+    .maps = maps_bwd_w,
+    .cost = cost_bwd_w,
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      const auto dw = k.out<T>(0);
+      kernels::conv2d_bwd_w<T>(k.in<T>(0), k.in<T>(1), dw, geometry(*k.attributes, k.in<T>(0).shape.c, dw.shape.c));
+    }),
+};
+
+const OpDef channel_sum{
+    .name = "channel_sum",
+    .infer = [](const Attributes&, Shapes in) -> std::vector<Shape> {
+      require_inputs(in, 1, 1);
+      return {channel_vector(in[0])};
+    },
+    .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a>-a"; },
+    .cost = cost_sum,
+    .reference = Reference::of([]<class T>(const KernelCall& k) { kernels::channel_sum<T>(k.in<T>(0), k.out<T>(0)); }),
+};
+
+}  // namespace slimneck::ops

@@ -1,0 +1,94 @@
+// YOLOv5's decoding of raw heads into boxes in pixels, all levels into one list of rows.
+#include "layers/ops/common.hpp"
+
+namespace slimneck::ops {
+
+namespace {
+
+constexpr AttributeSpec attributes[] = {{"na", Kind::integer, true}, {"strides", Kind::list, true}};
+
+std::vector<Shape> infer(const Attributes& a, Shapes in) {
+  require_inputs(in, 2, 65);
+  const index_t na = a.integer("na"), levels = static_cast<index_t>(in.size()) - 1;
+  require_at_least("na", na, 1);
+  require_shape("anchors", in[0], {1, levels, na, 2});
+  if (static_cast<index_t>(a.list("strides").size()) != levels)
+    throw ShapeError(std::to_string(a.list("strides").size()) + " strides for " + std::to_string(levels) + " levels");
+  Shape y{in[1].n, 1, 0, in[1].c / na};
+  for (const Shape& x : in.subspan(1)) {
+    if (x.n != y.n || x.c != y.w * na || y.w < 5)
+      throw ShapeError("head " + to_string(x) + " does not fit " + std::to_string(na) + " anchors and head " +
+                       to_string(in[1]));
+    y.h += na * x.h * x.w;
+  }
+  return {y};
+}
+
+/// Calls f(level input index, anchors of the level, stride, first row) for every level.
+template <class T, class F>
+void for_levels(const KernelCall& k, std::size_t first_head, std::size_t heads, const T* anchors, F&& f) {
+  const index_t na = k.attributes->integer("na");
+  const std::vector<index_t>& strides = k.attributes->list("strides");
+  index_t row = 0;
+  for (std::size_t i = 0; i < heads; ++i) {
+    const Shape& x = k.inputs[first_head + i].shape;
+    f(i, anchors + static_cast<index_t>(i) * na * 2, static_cast<double>(strides[i]), row);
+    row += na * x.h * x.w;
+  }
+}
+
+std::vector<OpCase> cases() {
+  return {{"two_levels",
+           {{1, 2, 3, 2}, {2, 18, 3, 4}, {2, 18, 2, 2}},
+           {{"na", index_t{3}}, {"strides", std::vector<index_t>{8, 16}}}}};
+}
+
+}  // namespace
+
+const OpDef detect_decode{
+    .name = "detect_decode",
+    .attributes = attributes,
+    .infer = infer,
+    .cost =
+        [](const Attributes&, Shapes, Shapes out) {
+          Cost c;
+          c.other_flops = out[0].numel();
+          return c;
+        },
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      const index_t na = k.attributes->integer("na");
+      for_levels<T>(k, 1, k.inputs.size() - 1, k.in<T>(0).data,
+                    [&](std::size_t i, const T* anchors, double s, index_t row) {
+                      kernels::detect_decode_fwd<T>(k.in<T>(1 + i), anchors, na, s, row, k.out<T>(0));
+                    });
+    }),
+    .gradient =
+        [](GradientContext& g) {
+          std::vector<Value> in{g.gradient()};
+          for (std::size_t i = 0; i < g.inputs(); ++i) in.push_back(g.input(i));
+          const Value bwd = g.emit(detect_decode_bwd, in,
+                                   {{"na", g.attributes().integer("na")}, {"strides", g.attributes().list("strides")}});
+          for (std::size_t i = 1; i < g.inputs(); ++i) g.contribute(i, {bwd.node, static_cast<int>(i) - 1});
+        },
+    .cases = cases,
+};
+
+/// dy, anchors, x0, x1, ... -> dx0, dx1, ... The anchors are constants.
+const OpDef detect_decode_bwd{
+    .name = "detect_decode_bwd",
+    .attributes = attributes,
+    .infer = [](const Attributes& a, Shapes in) -> std::vector<Shape> {
+      require_inputs(in, 3, 66);
+      require_shape("dy", in[0], infer(a, in.subspan(1))[0]);
+      return {in.begin() + 2, in.end()};
+    },
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      const index_t na = k.attributes->integer("na");
+      for_levels<T>(k, 2, k.inputs.size() - 2, k.in<T>(1).data,
+                    [&](std::size_t i, const T* anchors, double s, index_t row) {
+                      kernels::detect_decode_bwd<T>(k.in<T>(2 + i), anchors, na, s, row, k.in<T>(0), k.out<T>(i));
+                    });
+    }),
+};
+
+}  // namespace slimneck::ops

@@ -1,0 +1,152 @@
+// The heart of GSConv in one node: z1 = conv(x, w1), a = act(bn1 z1), z2 = dw(a, w2), b = act(bn2 z2). The concat of a
+// and b and the shuffle are bookkeeping of the plan (recognised by rewrites/fuse_gs_pair.cpp).
+//   inference: x, w1, gamma1, beta1, mean1, var1, w2, gamma2, beta2, mean2, var2 -> a, b
+//   training:  x, w1, gamma1, beta1, w2, gamma2, beta2 -> a, b, z1, mean1, var1, z2, mean2, var2
+#include "layers/ops/composite.hpp"
+
+namespace slimneck::ops {
+
+namespace {
+
+constexpr AttributeSpec bwd_attributes[] = {
+    {"eps", Kind::real, false, 1e-3}, {"act", Kind::integer, false, 0}, {"slope", Kind::real, false, 0.01}};
+
+/// The depthwise half keeps the map's extent: stride 1, padding k/2.
+kernels::Conv2d depthwise(const Shape& map, const Shape& w) {
+  kernels::Conv2d g;
+  g.pad_h = w.h / 2;
+  g.pad_w = w.w / 2;
+  g.groups = map.c;
+  return g;
+}
+
+std::vector<Shape> infer(const Attributes& a, Shapes in) {
+  const bool train = a.integer("train") != 0;
+  require_inputs(in, train ? 7 : 11, train ? 7 : 11);
+  const Shape z = convolved(a, in[0], in[1]), v = channel_vector(z);
+  const std::size_t w2 = train ? 4 : 6;
+  if (in[w2].n != z.c || in[w2].c != 1 || in[w2].h % 2 == 0 || in[w2].w % 2 == 0)
+    throw ShapeError("depthwise weights are " + to_string(in[w2]) + ", wanted " + std::to_string(z.c) +
+                     "x1 and an odd kernel");
+  for (std::size_t i = 2; i < in.size(); ++i)
+    if (i != w2) require_shape("a number per channel", in[i], v);
+  if (!train) return {z, z};
+  require_at_least("values per channel in training", z.n * z.h * z.w, 2);
+  return {z, z, z, v, v, z, v, v};
+}
+
+std::string_view maps(const Attributes& a, Shapes) {
+  if (a.integer("groups") != 1) return {};
+  return a.integer("train") != 0 ? "-a,ba,-b,-b,b-,-b,-b>-b,-b,-b,-b,-b,-b,-b,-b"
+                                 : "-a,ba,-b,-b,-b,-b,b-,-b,-b,-b,-b>-b,-b";
+}
+
+Cost cost(const Attributes& a, Shapes in, Shapes out) {
+  Cost c;
+  c.macs = convolution_macs(out[0], in[1]) + convolution_macs(out[0], in[a.integer("train") != 0 ? 4 : 6]);
+  c.norm_elements = 2 * out[0].numel();
+  if (a.integer("act") != 0) c.act_elements = 2 * out[0].numel();
+  return c;
+}
+
+template <class T>
+void run(const KernelCall& k) {
+  const Attributes& attr = *k.attributes;
+  const bool train = attr.integer("train") != 0;
+  const std::size_t second = train ? 4 : 6;  // w2; its batch norm follows
+  const View<const T> x = k.in<T>(0), w1 = k.in<T>(1), w2 = k.in<T>(second);
+  const View<T> a = k.out<T>(0), b = k.out<T>(1), z1 = train ? k.out<T>(2) : a, z2 = train ? k.out<T>(5) : b;
+
+  kernels::conv2d_fwd<T>(x, w1, {}, z1, geometry(attr, x.shape.c, w1.shape.c));
+  if (train) kernels::bn_stats<T>(z1, k.out<T>(3), k.out<T>(4));
+  norm_act<T>(z1, train ? k.out<T>(3) : k.in<T>(4), train ? k.out<T>(4) : k.in<T>(5), k.in<T>(2), k.in<T>(3), a, attr);
+
+  kernels::conv2d_fwd<T>(a, w2, {}, z2, depthwise(a.shape, w2.shape));
+  if (train) kernels::bn_stats<T>(z2, k.out<T>(6), k.out<T>(7));
+  norm_act<T>(z2, train ? k.out<T>(6) : k.in<T>(9), train ? k.out<T>(7) : k.in<T>(10), k.in<T>(second + 1),
+              k.in<T>(second + 2), b, attr);
+}
+
+void gradient(GradientContext& g) {
+  if (g.attributes().integer("train") == 0) return;
+  const Value bwd = g.emit(gs_pair_bwd,
+                           {g.gradient(0), g.gradient(1), g.output(2), g.output(3), g.output(4), g.output(5),
+                            g.output(6), g.output(7), g.input(2), g.input(3), g.input(4), g.input(5), g.input(6)},
+                           norm_act_of(g.attributes()), "bwd_pair");
+  for (int i = 1; i < 6; ++i) g.contribute(static_cast<std::size_t>(i) + 1, {bwd.node, i});
+  convolution_gradient(g, 0, 1, bwd);
+}
+
+std::vector<Shape> infer_bwd(const Attributes&, Shapes in) {
+  require_inputs(in, 13, 13);
+  const Shape &z = in[2], v = channel_vector(z);
+  for (const Shape& half : in.first(2))
+    if (!absent(half)) require_shape("the gradient of a half", half, z);
+  require_shape("z2", in[5], z);
+  return {z, v, v, in[10], v, v};
+}
+
+/// da, db (either may be absent), z1, mean1, var1, z2, mean2, var2, gamma1, beta1, w2, gamma2, beta2
+///   -> dz1, dgamma1, dbeta1, dw2, dgamma2, dbeta2. a is computed again from z1: cheaper than keeping it.
+template <class T>
+void run_bwd(const KernelCall& k) {
+  const Attributes& attr = *k.attributes;
+  const View<const T> da = k.in<T>(0), db = k.in<T>(1), z1 = k.in<T>(2), mean1 = k.in<T>(3), var1 = k.in<T>(4);
+  const View<const T> gamma1 = k.in<T>(8), beta1 = k.in<T>(9), w2 = k.in<T>(10);
+  const View<T> dz1 = k.out<T>(0);
+  const View<T> dz2(static_cast<T*>(k.workspace), z1.shape, z1.block);
+  const kernels::Conv2d dw = depthwise(z1.shape, w2.shape);
+
+  if (db.data)
+    norm_act_bwd<T>(db, k.in<T>(5), k.in<T>(6), k.in<T>(7), k.in<T>(11), k.in<T>(12), dz2, dz2, k.out<T>(4),
+                    k.out<T>(5), attr);
+  else
+    for (const View<T>& zero : {dz2, k.out<T>(4), k.out<T>(5)}) kernels::fill_zero<T>(zero);
+  norm_act<T>(z1, mean1, var1, gamma1, beta1, dz1, attr);  // dz1 holds a for a moment
+  kernels::conv2d_bwd_w<T>(dz1, dz2, k.out<T>(3), dw);
+  kernels::conv2d_bwd_x<T>(dz2, w2, dz1, dw);
+  if (da.data) kernels::add<T>(dz1, da, dz1);
+  norm_act_bwd<T>(dz1, z1, mean1, var1, gamma1, beta1, dz2, dz1, k.out<T>(1), k.out<T>(2), attr);
+}
+
+}  // namespace
+
+const OpDef gs_pair{
+    .name = "gs_pair",
+    .attributes = composite_attributes,
+    .infer = infer,
+    .maps = maps,
+    .cost = cost,
+    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
+    .gradient = gradient,
+    .cases = []() -> std::vector<OpCase> {
+      const Shape v{1, 4, 1, 1};
+      return {{"1x1_mish",
+               {{2, 3, 3, 4}, {4, 3, 1, 1}, v, v, {4, 1, 5, 5}, v, v},
+               {{"act", index_t{2}}, {"train", index_t{1}}}},
+              {"3x3_s2_none",
+               {{2, 3, 5, 4}, {4, 3, 3, 3}, v, v, {4, 1, 5, 5}, v, v},
+               {{"stride", index_t{2}}, {"pad_h", index_t{1}}, {"pad_w", index_t{1}}, {"train", index_t{1}}}}};
+    },
+};
+
+const OpDef gs_pair_bwd{
+    .name = "gs_pair_bwd",
+    .attributes = bwd_attributes,
+    .infer = infer_bwd,
+    .maps = [](const Attributes&, Shapes) -> std::string_view {
+      return "-b,-b,-b,-b,-b,-b,-b,-b,-b,-b,b-,-b,-b>-b,-b,-b,b-,-b,-b";
+    },
+    .cost =
+        [](const Attributes& a, Shapes in, Shapes) {
+          Cost c;
+          c.macs = 2 * convolution_macs(in[2], in[10]);
+          c.norm_elements = 2 * in[2].numel();
+          if (a.integer("act") != 0) c.act_elements = 2 * in[2].numel();
+          return c;
+        },
+    .reference = Reference::of([]<class T>(const KernelCall& k) { run_bwd<T>(k); }),
+    .workspace = [](const Attributes&, Shapes in) { return in[2].numel(); },
+};
+
+}  // namespace slimneck::ops

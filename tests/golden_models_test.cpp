@@ -1,0 +1,331 @@
+// Whole networks against golden data: every scale and neck forward, and YOLOv5n slim-neck through training with
+// YOLOv5's loss, every gradient and the running statistics, on reference and mapped plans.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/random.hpp"
+#include "golden_case.hpp"
+#include "shared_data.hpp"
+#include "slimneck/gradcheck.hpp"
+#include "slimneck/model.hpp"
+#include "slimneck/plan.hpp"
+#include "yolo_loss.hpp"
+
+using namespace slimneck;
+using nlohmann::json;
+
+TEST_SUITE_BEGIN("golden_models");
+
+namespace {
+
+json read_json(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  REQUIRE(file.good());
+  return json::parse(file);
+}
+
+/// The numbers that the golden generator gives to a network: functions of each tensor's name.
+void fill_by_name(Parameters& parameters, index_t classes) {
+  for (Parameters::Entry& e : parameters.entries()) {
+    const std::string stem = e.name.substr(0, e.name.rfind('.'));
+    const bool norm = parameters.find(stem + ".running_mean") >= 0;
+    const bool biased = parameters.find(stem + ".bias") >= 0;
+    double low = -0.3, high = 0.3;
+    if (e.name.ends_with("num_batches_tracked"))
+      low = high = 0;
+    else if (e.name.ends_with("running_var"))
+      low = 0.5, high = 1.5;
+    else if (norm && e.name.ends_with(".weight"))
+      low = 0.6, high = 1.4;
+    else if (!norm && e.name.ends_with(".bias"))
+      low = -0.1, high = 0.1;
+    else if (e.dims.size() == 4) {
+      high = std::sqrt((biased ? 1.0 : 3.0) / static_cast<double>(e.dims[1] * e.dims[2] * e.dims[3]));
+      low = -high;
+    } else if (e.name.ends_with("anchors"))
+      continue;
+    const core::Stream stream(e.name, 7);
+    for (index_t i = 0; i < e.value.numel(); ++i) {
+      auto value = static_cast<float>(stream.uniform(static_cast<std::uint64_t>(i), low, high));
+      if (!norm && e.name.ends_with(".bias")) {  // the prior of Detect, added in float
+        const double stride = 8 << (e.name[e.name.size() - 6] - '0');
+        const index_t k = i % (classes + 5);
+        if (k == 4) value += static_cast<float>(std::log(8 / std::pow(640 / stride, 2)));
+        if (k >= 5) value += static_cast<float>(std::log(0.6 / (static_cast<double>(classes) - 0.99999)));
+      }
+      if (e.value.dtype() == DType::f64)
+        e.value.data<double>()[i] = static_cast<double>(value);
+      else
+        e.value.data<float>()[i] = value;
+    }
+  }
+  parameters.touch();
+}
+
+/// Depth of the network in convolutions, and the longest sum in one of them.
+struct Extent {
+  double depth = 0;
+  index_t length = 0;
+};
+Extent extent_of(const Graph& graph) {
+  std::vector<double> depth(static_cast<std::size_t>(graph.size()), 0);
+  Extent extent;
+  for (int i = 0; i < graph.size(); ++i) {
+    const Node& n = graph.node(i);
+    double& d = depth[static_cast<std::size_t>(i)];
+    for (const Value& v : n.inputs)
+      if (v.valid()) d = std::max(d, depth[static_cast<std::size_t>(v.node)]);
+    if (n.op == &ops::conv2d) {
+      const Shape& w = graph.shape(n.inputs[1]);
+      extent.length = std::max(extent.length, w.c * w.h * w.w);
+      d += 1;
+    }
+    extent.depth = std::max(extent.depth, d);
+  }
+  return extent;
+}
+
+ModelOptions options_of(const std::string& family, const std::string& act, const std::string& shuffle, index_t n,
+                        index_t h, index_t w) {
+  ModelOptions o;
+  o.dialect = family;
+  o.activation = act;
+  o.shuffle = shuffle;
+  o.classes = 3;
+  o.batch = n;
+  o.height = h;
+  o.width = w;
+  return o;
+}
+
+std::string model_of(const std::string& scale, const std::string& neck) {
+  if (neck == "c3") return "yolov5" + scale;
+  return (neck == "gsconv" ? "gsconv-" : neck == "slim" ? "slimneck-" : "slimneck-c-") + scale;
+}
+
+}  // namespace
+
+TEST_CASE("every scale and neck gives the golden boxes") {
+  const SafeTensors file = SafeTensors::read(test::test_data("model/nets_eval_64x64.safetensors"));
+  const json index = read_json(test::test_data("model/nets_eval_index.json"));
+  const std::vector<double> x = test::golden(file, "x").values;
+  double worst = 0;
+  std::string where;
+  for (const auto& [key, info] : index.items()) {
+    const std::string scale = key.substr(0, 1), neck = key.substr(2, key.rfind('_') - 2);
+    const Model model = load_model(
+        model_of(scale, neck),
+        options_of(info["family"], info["act"], info["shuffle"] == "inter" ? "interleave" : "deinterleave", 1, 64, 64));
+    CHECK(model.graph.cost().parameters == info["params"].get<index_t>());
+    Parameters parameters(model.graph);
+    fill_by_name(parameters, 3);
+    Plan plan(model.graph, parameters);
+    std::transform(x.begin(), x.end(), plan.input().data, [](double v) { return static_cast<float>(v); });
+    plan.forward();
+    const View<float> pred = plan.output("pred");
+    const std::vector<double> want = test::golden(file, key + ".decoded").values;
+    REQUIRE(static_cast<std::size_t>(pred.shape.numel()) == want.size());
+    const Extent extent = extent_of(model.graph);
+    // Both sides are float runs; their errors pass through `depth` layers and add like a random walk.
+    double scale_of = 0, error = 0;
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      scale_of = std::max(scale_of, std::abs(want[i]));
+      error = std::max(error, std::abs(static_cast<double>(pred.data[i]) - want[i]));
+    }
+    const double bound =
+        2 * test::roundoff<float> * test::sum_factor(extent.length) * std::sqrt(extent.depth) * scale_of;
+    CAPTURE(key);
+    CHECK(error <= bound);
+    if (error / bound > worst) {
+      worst = error / bound;
+      where = key + ": " + std::to_string(error) + " of " + std::to_string(scale_of);
+    }
+  }
+  CHECK(index.size() == 40);
+  MESSAGE("worst error / bound " << worst << " (" << where << ")");
+}
+
+namespace {
+
+class TrainingCase {
+ public:
+  TrainingCase(const std::string& name, const std::filesystem::path& path, const json& info, const Exec& exec)
+      : name_(name),
+        file_(SafeTensors::read(path)),
+        info_(info),
+        exec_(exec),
+        model_(load_model("slimneck-n", options_of(info["act"] == "silu" ? "yolov5" : "y5", info["act"],
+                                                   info["shuffle"] == "inter" ? "interleave" : "deinterleave", 2,
+                                                   info["h"], info["w"]))),
+        extent_(extent_of(model_.graph)) {}
+
+  template <class T>
+  void run() {
+    Parameters parameters(model_.graph, dtype_of<T>);
+    fill_by_name(parameters, 3);
+    evaluate<T>(parameters);
+    train<T>(parameters);
+    MESSAGE(name_ << (exec_.reference ? " reference" : " block " + std::to_string(exec_.block))
+                  << (sizeof(T) == 8 ? " f64" : " f32") << ": worst error / bound " << worst_ << " (" << where_ << ")");
+  }
+
+ private:
+  template <class T>
+  void fill(View<T> target) {
+    const std::vector<double> x = test::golden(file_, "x").values;
+    std::transform(x.begin(), x.end(), target.data, [](double v) { return static_cast<T>(v); });
+  }
+
+  /// In double 1e-9; in float twice PyTorch's own deviation plus rounding through the depth of the network.
+  template <class T>
+  void compare(const std::vector<double>& got, const std::string& key) {
+    const std::vector<double> truth = test::golden(file_, "f64." + key).values, torch = test::golden(file_, key).values;
+    REQUIRE(got.size() == truth.size());
+    double scale = 1e-2, own = 0, error = 0;
+    for (std::size_t i = 0; i < truth.size(); ++i) {
+      scale = std::max(scale, std::abs(truth[i]));
+      own = std::max(own, std::abs(torch[i] - truth[i]));
+      error = std::isnan(got[i]) ? HUGE_VAL : std::max(error, std::abs(got[i] - truth[i]));
+    }
+    const double bound = sizeof(T) == 8 ? 1e-9 * scale
+                                        : 2 * own + test::roundoff<float> * test::sum_factor(extent_.length) *
+                                                        std::sqrt(extent_.depth) * scale;
+    CAPTURE(key);
+    CAPTURE(error);
+    CHECK(error <= bound);
+    if (error / bound > worst_) {
+      worst_ = error / bound;
+      where_ = key;
+    }
+  }
+
+  template <class T>
+  static std::vector<double> numbers(View<T> v) {
+    return {v.data, v.data + v.shape.numel()};
+  }
+
+  /// NCHW to (b, a, y, x, k).
+  template <class T>
+  static std::vector<double> head(View<T> x) {
+    std::vector<double> out;
+    const index_t no = 8;
+    for (index_t b = 0; b < x.shape.n; ++b)
+      for (index_t a = 0; a < x.shape.c / no; ++a)
+        for (index_t j = 0; j < x.shape.h; ++j)
+          for (index_t i = 0; i < x.shape.w; ++i)
+            for (index_t k = 0; k < no; ++k) out.push_back(static_cast<double>(x.at(b, a * no + k, j, i)));
+    return out;
+  }
+
+  template <class T>
+  void evaluate(Parameters& parameters) {
+    Plan plan(model_.graph, parameters, {Mode::infer, exec_, false});
+    fill(plan.input<T>());
+    plan.forward();
+    compare<T>(numbers(plan.output<T>("pred")), "eval_decoded");
+    for (int i = 0; i < 3; ++i)
+      compare<T>(head(plan.output<T>("head." + std::to_string(i))), "eval_raw." + std::to_string(i));
+  }
+
+  template <class T>
+  void train(Parameters& parameters) {
+    Plan plan(model_.graph, parameters, {Mode::train, exec_, true});
+    if (!exec_.reference)
+      for (const char* moved : {"channel_shuffle", "concat", "slice", "copy"})
+        CHECK(plan.stats().bytes_moved.count(moved) == 0);
+    fill(plan.input<T>());
+    parameters.zero_grad();
+    plan.forward();
+    for (int i = 0; i < 3; ++i) loss(plan, parameters, i, T{});
+    plan.backward();
+    compare<T>(numbers(plan.input_gradient<T>()), "grad.x");
+    index_t compared = 0;
+    for (Parameters::Entry& e : parameters.entries()) {
+      if (e.role == Role::state) {
+        if (file_.find("buf_out." + e.name) != nullptr) compare<T>(numbers(e.value.view<T>()), "buf_out." + e.name);
+        continue;
+      }
+      const std::vector<double> g = numbers(parameters.gradient<T>(e));
+      double norm = 0;
+      for (const double v : g) norm += v * v;
+      const json& want = info_["grad_l2"].at(e.name);
+      CAPTURE(e.name);
+      if (want.is_null())
+        CHECK(norm == 0);
+      else if (sizeof(T) == 8)
+        CHECK(std::sqrt(norm) == doctest::Approx(want.get<double>()).epsilon(1e-9).scale(1e-3));
+      if (file_.find("grad." + e.name) != nullptr) compare<T>(g, "grad." + e.name);
+      ++compared;
+    }
+    CHECK(compared == static_cast<index_t>(info_["grad_l2"].size()));
+  }
+
+  /// The loss and its gradient in double, from this run's heads.
+  template <class T>
+  void loss(Plan& plan, Parameters& parameters, int level, T) {
+    const std::string suffix = std::to_string(level);
+    const View<T> x = plan.output<T>("head." + suffix);
+    compare<T>(head(x), "train_raw." + suffix);
+    Tensor logits(x.shape, DType::f64), gradient(x.shape, DType::f64);
+    std::copy_n(x.data, x.shape.numel(), logits.data<double>());
+    const Tensor rows = file_.tensor("match." + suffix + ".rows", DType::f64),
+                 boxes = file_.tensor("f64.match." + suffix + ".box", DType::f64);
+    std::vector<test::Match> matches(static_cast<std::size_t>(rows.shape().h));
+    for (std::size_t m = 0; m < matches.size(); ++m) {
+      for (std::size_t k = 0; k < 5; ++k) matches[m].row[k] = static_cast<std::int64_t>(rows.data<double>()[m * 5 + k]);
+      for (std::size_t k = 0; k < 4; ++k) matches[m].box[k] = boxes.data<double>()[m * 4 + k];
+    }
+    std::vector<double> anchors;
+    const Tensor grid = parameters.at("model.24.anchors").value.to(DType::f64);
+    anchors.assign(grid.data<double>() + level * 6, grid.data<double>() + level * 6 + 6);
+    const json& hyp = info_["hyp"];
+    const double balance[] = {4.0, 1.0, 0.4};
+    const std::array<double, 3> parts =
+        test::level_loss(logits.view<double>(), anchors, matches, {hyp["box"], hyp["obj"], hyp["cls"]}, balance[level],
+                         gradient.view<double>());
+    for (std::size_t k = 0; k < 3; ++k) total_[k] += parts[k];
+    std::transform(gradient.data<double>(), gradient.data<double>() + gradient.numel(),
+                   plan.output_gradient<T>("head." + suffix).data, [](double v) { return static_cast<T>(v); });
+    if (level == 2) compare<T>({total_.begin(), total_.end()}, "loss_parts");
+  }
+
+  std::string name_;
+  SafeTensors file_;
+  json info_;
+  Exec exec_;
+  Model model_;
+  Extent extent_;
+  std::array<double, 3> total_{};
+  double worst_ = 0;
+  std::string where_;
+};
+
+}  // namespace
+
+TEST_CASE("slimneck-n trains as the golden network does") {
+  const json index = read_json(test::test_data("model/index.json"));
+  for (const char* name : {"mish_deint_64x64", "mish_deint_96x64", "silu_inter_64x64"}) {
+    const auto path = test::golden_data("model/full_" + std::string(name) + ".safetensors");
+    if (!path) {
+      MESSAGE("skipped: full_" << name << ".safetensors is not here");
+      continue;
+    }
+    Exec exec;
+    for (const index_t block : {0, 1, 8, 16}) {
+      exec.reference = block == 0;
+      exec.block = block;
+      exec.dtype = DType::f64;
+      if (block == 0 || block == 16) TrainingCase(name, *path, index[name], exec).run<double>();
+      exec.dtype = DType::f32;
+      TrainingCase(name, *path, index[name], exec).run<float>();
+    }
+  }
+}
+
+TEST_SUITE_END();
