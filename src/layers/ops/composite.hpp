@@ -21,6 +21,17 @@ inline Attributes norm_act_of(const Attributes& a) {
   return {{"eps", a.real("eps")}, {"act", a.integer("act")}, {"slope", a.real("slope")}};
 }
 
+/// How the convolution of a composite is computed: by the scalar specification, or on blocked views.
+template <class T>
+using Convolve = void (*)(const KernelCall&, View<T>);
+
+/// z = conv(operand 0, operand 1).
+template <class T>
+void convolve(const KernelCall& k, View<T> z) {
+  const auto x = k.in<T>(0), w = k.in<T>(1);
+  kernels::conv2d_fwd<T>(x, w, {}, z, geometry(*k.attributes, x.shape.c, w.shape.c));
+}
+
 /// y = act(gamma (z - mean) / sqrt(var + eps) + beta). y may be z.
 template <class T>
 void norm_act(View<const T> z, View<const T> mean, View<const T> var, View<const T> gamma, View<const T> beta,

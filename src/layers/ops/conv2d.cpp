@@ -47,6 +47,16 @@ void gradient(GradientContext& g) {
   if (g.inputs() == 3 && g.wants(2)) g.contribute(2, g.emit(channel_sum, {g.gradient()}, {}, "bwd_bias"));
 }
 
+template <class T>
+void run_blocked(const KernelCall& k) {
+  convolve_blocked<T>(k, k.out<T>(0));
+}
+
+Lowering lower(const LowerContext& context) {
+  if (context.inputs.size() != 2) return {};  // no bias in that kernel
+  return lower_blocked(context, run_blocked<float>, run_blocked<double>);
+}
+
 std::vector<Shape> infer_bwd_x(const Attributes& a, Shapes in) {
   require_inputs(in, 2, 2);
   const Shape &dy = in[0], &w = in[1];
@@ -133,6 +143,7 @@ const OpDef conv2d{
                              geometry(*k.attributes, x.shape.c, w.shape.c));
     }),
     .gradient = gradient,
+    .lower = lower,
     .cases = cases,
 };
 

@@ -37,15 +37,18 @@ Cost cost(const Attributes& a, Shapes in, Shapes out) {
   return c;
 }
 
-template <class T>
+template <class T, Convolve<T> conv>
 void run(const KernelCall& k) {
   const Attributes& a = *k.attributes;
-  const auto x = k.in<T>(0), w = k.in<T>(1);
   const bool train = a.integer("train") != 0;
   const View<T> y = k.out<T>(0), z = train ? k.out<T>(1) : y;
-  kernels::conv2d_fwd<T>(x, w, {}, z, geometry(a, x.shape.c, w.shape.c));
+  conv(k, z);
   if (train) kernels::bn_stats<T>(z, k.out<T>(2), k.out<T>(3));
   norm_act<T>(z, train ? k.out<T>(2) : k.in<T>(4), train ? k.out<T>(3) : k.in<T>(5), k.in<T>(2), k.in<T>(3), y, a);
+}
+
+Lowering lower(const LowerContext& context) {
+  return lower_blocked(context, run<float, convolve_blocked<float>>, run<double, convolve_blocked<double>>);
 }
 
 void gradient(GradientContext& g) {
@@ -65,8 +68,9 @@ const OpDef conv_bn_act{
     .infer = infer,
     .maps = maps,
     .cost = cost,
-    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
+    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T, convolve<T>>(k); }),
     .gradient = gradient,
+    .lower = lower,
     .cases = []() -> std::vector<OpCase> {
       const Shape v{1, 4, 1, 1};
       return {{"3x3_s2_silu",

@@ -49,15 +49,15 @@ Cost cost(const Attributes& a, Shapes in, Shapes out) {
   return c;
 }
 
-template <class T>
+template <class T, Convolve<T> conv>
 void run(const KernelCall& k) {
   const Attributes& attr = *k.attributes;
   const bool train = attr.integer("train") != 0;
   const std::size_t second = train ? 4 : 6;  // w2; its batch norm follows
-  const View<const T> x = k.in<T>(0), w1 = k.in<T>(1), w2 = k.in<T>(second);
+  const View<const T> w2 = k.in<T>(second);
   const View<T> a = k.out<T>(0), b = k.out<T>(1), z1 = train ? k.out<T>(2) : a, z2 = train ? k.out<T>(5) : b;
 
-  kernels::conv2d_fwd<T>(x, w1, {}, z1, geometry(attr, x.shape.c, w1.shape.c));
+  conv(k, z1);
   if (train) kernels::bn_stats<T>(z1, k.out<T>(3), k.out<T>(4));
   norm_act<T>(z1, train ? k.out<T>(3) : k.in<T>(4), train ? k.out<T>(4) : k.in<T>(5), k.in<T>(2), k.in<T>(3), a, attr);
 
@@ -65,6 +65,10 @@ void run(const KernelCall& k) {
   if (train) kernels::bn_stats<T>(z2, k.out<T>(6), k.out<T>(7));
   norm_act<T>(z2, train ? k.out<T>(6) : k.in<T>(9), train ? k.out<T>(7) : k.in<T>(10), k.in<T>(second + 1),
               k.in<T>(second + 2), b, attr);
+}
+
+Lowering lower(const LowerContext& context) {
+  return lower_blocked(context, run<float, convolve_blocked<float>>, run<double, convolve_blocked<double>>);
 }
 
 void gradient(GradientContext& g) {
@@ -117,8 +121,9 @@ const OpDef gs_pair{
     .infer = infer,
     .maps = maps,
     .cost = cost,
-    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
+    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T, convolve<T>>(k); }),
     .gradient = gradient,
+    .lower = lower,
     .cases = []() -> std::vector<OpCase> {
       const Shape v{1, 4, 1, 1};
       return {{"1x1_mish",
