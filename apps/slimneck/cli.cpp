@@ -27,11 +27,22 @@ std::string format(const char* pattern, ...) {
   return text;
 }
 
-void print(std::string_view text) { std::cout << text; }
+namespace {
+
+[[noreturn]] void fail_output() {
+  throw IoError(std::string("standard output: ") + std::strerror(errno != 0 ? errno : EIO));
+}
+
+}  // namespace
+
+void print(std::string_view text) {
+  errno = 0;
+  if (!(std::cout << text)) fail_output();
+}
 
 void flush_output() {
   errno = 0;
-  if (!std::cout.flush()) throw IoError(std::string("standard output: ") + std::strerror(errno != 0 ? errno : EIO));
+  if (!std::cout.flush()) fail_output();
 }
 
 void note(std::string_view line) { std::cerr << line << '\n'; }

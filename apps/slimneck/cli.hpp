@@ -36,9 +36,9 @@ void add_demo(CLI::App& app);
 /// As printf, into a string.
 [[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...);
 
-/// A result, to standard output. Call flush_output() at the end, and where somebody may be waiting.
+/// A result, to standard output. Call flush_output() where somebody may be waiting. Both throw IoError when standard
+/// output does not take everything.
 void print(std::string_view text);
-/// Throws IoError when standard output did not take everything.
 void flush_output();
 /// A line for the person in front of it, to standard error.
 void note(std::string_view line);

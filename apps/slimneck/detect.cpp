@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -13,6 +12,7 @@
 
 #include "cli.hpp"
 #include "slimneck/image.hpp"
+#include "stopwatch.hpp"
 
 namespace slimneck::cli {
 
@@ -27,20 +27,6 @@ struct DetectArguments {
   std::string project = "runs/detect", name = "exp";
   bool no_save = false, exist_ok = false, rect = false, square = false, json = false;
   int threads = 0;
-};
-
-class Stopwatch {
- public:
-  /// Milliseconds since it was made or asked last.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double ms = std::chrono::duration<double, std::milli>(now - last_).count();
-    last_ = now;
-    return ms;
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
 struct Times {

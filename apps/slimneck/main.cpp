@@ -3,8 +3,8 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <iostream>
 #include <new>
+#include <sstream>
 
 #include "cli.hpp"
 #include "slimneck/image.hpp"
@@ -52,11 +52,15 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
-    app.exit(asked);
+    std::ostringstream out, err;
+    app.exit(asked, out, err);
+    print(out.str());
   } catch (const CLI::ParseError& problem) {
     std::string command = "slimneck";
     for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
-    return fail(std::string(problem.what()) + " (see " + command + " --help)", usage);
+    const bool unknown = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
+    const std::string cause = unknown ? "there is no command '" + std::string(argv[1]) + "'" : problem.what();
+    return fail(cause + " (see " + command + " --help)", usage);
   }
   flush_output();
   return done;

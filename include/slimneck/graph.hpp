@@ -151,7 +151,8 @@ class SLIMNECK_EXPORT GradientContext {
   [[nodiscard]] Value gradient(std::size_t i = 0) const { return output_gradients_[i]; }
   [[nodiscard]] bool wants(std::size_t i) const;
   /// Appends a node named after this one.
-  Value emit(const OpDef& op, std::vector<Value> inputs, Attributes attributes = {}, std::string_view suffix = "bwd");
+  Value emit(const OpDef& op, std::vector<Value> inputs, const Attributes& attributes = {},
+             std::string_view suffix = "bwd");
   /// `value` is (a part of) the gradient of input i.
   void contribute(std::size_t i, Value value);
 

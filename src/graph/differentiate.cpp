@@ -52,9 +52,9 @@ bool GradientContext::wants(std::size_t i) const {
   return v.valid() && wanted_[static_cast<std::size_t>(v.node)] != 0;
 }
 
-Value GradientContext::emit(const OpDef& op, std::vector<Value> inputs, Attributes attributes,
+Value GradientContext::emit(const OpDef& op, std::vector<Value> inputs, const Attributes& attributes,
                             std::string_view suffix) {
-  return graph_.add(op, std::move(inputs), std::move(attributes), graph_.node(node_).name + "." + std::string(suffix));
+  return graph_.add(op, std::move(inputs), attributes, graph_.node(node_).name + "." + std::string(suffix));
 }
 
 void GradientContext::contribute(std::size_t i, Value value) {

@@ -488,8 +488,20 @@ class Lowerer {
 
 }  // namespace
 
+namespace {
+
+void check(const Exec& exec) {
+  if (exec.device != Device::cpu) throw DeviceError("this build runs on the CPU only");
+  if (exec.isa != Isa::automatic && exec.isa != Isa::scalar) throw DeviceError("this build has scalar kernels only");
+  constexpr std::array<index_t, 5> blocks{0, 1, 4, 8, 16};
+  if (std::find(blocks.begin(), blocks.end(), exec.block) == blocks.end())
+    throw Error("a block of " + std::to_string(exec.block) + " channels came, wanted 1, 4, 8 or 16");
+}
+
+}  // namespace
+
 Program compile(const Graph& graph, const Parameters& parameters, const PlanOptions& options) {
-  if (options.exec.device != Device::cpu) throw DeviceError("this build runs on the CPU only");
+  check(options.exec);
   if (options.exec.dtype != parameters.dtype()) throw Error("the plan and its parameters differ in element type");
   Program program;
   program.graph = prune(graph, options.mode);

@@ -26,8 +26,8 @@ class Rebuild {
   [[nodiscard]] Value operator()(Value old) const;
   void set(Value old, Value fresh);
   void copy(int node);
-  Value add(const OpDef& op, std::vector<Value> inputs, Attributes attributes, const std::string& name) {
-    return fresh_.add(op, std::move(inputs), std::move(attributes), name);
+  Value add(const OpDef& op, std::vector<Value> inputs, const Attributes& attributes, const std::string& name) {
+    return fresh_.add(op, std::move(inputs), attributes, name);
   }
   void update(Value state, Value value) { fresh_.update(state, value); }
   /// Outputs and updates of the old graph, now that every node has been seen.

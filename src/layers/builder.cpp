@@ -95,7 +95,7 @@ Value ModuleBuilder::activation(Value x, const kernels::Activation& act) const {
   if (op == nullptr) return x;
   Attributes attributes;
   if (act.kind == kernels::Act::leaky_relu) attributes.set("slope", act.slope);
-  return graph_.add(*op, {x}, std::move(attributes), name("act"));
+  return graph_.add(*op, {x}, attributes, name("act"));
 }
 
 Value ModuleBuilder::concat(std::vector<Value> parts) const {
