@@ -82,6 +82,11 @@ class Workplace {
   test::TemporaryFolder folder_;
 };
 
+/// A command line, and what the message must name.
+struct Failure {
+  std::string arguments, cause;
+};
+
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 /// One line that begins with "error: ", and nothing on standard output.
@@ -123,35 +128,35 @@ TEST_CASE("help and version") {
 TEST_CASE("a wrong command line is 2 and one line") {
   const Workplace place;
   const std::string detect = "detect --cfg detector.yaml --source x.png ";
-  for (const auto& [arguments, cause] : std::vector<std::pair<std::string, std::string>>{
-           {"", "subcommand"},
-           {"fly", "no command 'fly'"},
-           {"info", "--cfg"},
-           {"info --cfg yolov5n --fast", "--fast"},
-           {"info --cfg yolov5n --cfg yolov5s", "--cfg"},
-           {"info --cfg yolov5n --nc 0", "--nc"},
-           {"info --cfg yolov5n --nc 1e3", "--nc"},
-           {"info --cfg yolov5n --img 99999999999999999999", "--img"},
-           {"info --cfg yolov5n --img 64 64 64", "--img"},
-           {"info --cfg yolov5n --dialect y6", "paper"},
-           {"info --cfg yolov5n --act Sine", "Sine"},
-           {"info --cfg yolov5n --shuffle twice", "deinterleave"},
-           {"info --cfg yolov5n --init 5", "seed="},
-           {"info --cfg yolov5n --init seed=-1", "seed="},
-           {"info --cfg yolov5n --init seed=1 --weights w", "--weights"},
-           {detect, "--weights"},
-           {detect + "--init seed=1 --conf nan", "--conf"},
-           {detect + "--init seed=1 --iou-thres 1.5", "--iou"},
-           {detect + "--init seed=1 --max-det 0", "--max-det"},
-           {detect + "--init seed=1 --classes -1", "--classes"},
-           {detect + "--init seed=1 --square --rect", "--rect"},
-           {detect + "--init seed=1 --threads 2000", "--threads"},
-           {"run --cfg plain.yaml --init seed=1 --input x", "--output"},
-           {"run --cfg plain.yaml --init seed=1 --input x --output y --mode fast", "--mode"},
-           {"explain --cfg plain.yaml --block 3", "--block"},
-           {"gradcheck --module GSConf", "GSConf"}}) {
-    CAPTURE(arguments);
-    check_failed(place.run(arguments), 2, cause);
+  for (const Failure& failure :
+       std::vector<Failure>{{"", "subcommand"},
+                            {"fly", "no command 'fly'"},
+                            {"info", "--cfg"},
+                            {"info --cfg yolov5n --fast", "--fast"},
+                            {"info --cfg yolov5n --cfg yolov5s", "--cfg"},
+                            {"info --cfg yolov5n --nc 0", "--nc"},
+                            {"info --cfg yolov5n --nc 1e3", "--nc"},
+                            {"info --cfg yolov5n --img 99999999999999999999", "--img"},
+                            {"info --cfg yolov5n --img 64 64 64", "--img"},
+                            {"info --cfg yolov5n --dialect y6", "paper"},
+                            {"info --cfg yolov5n --act Sine", "Sine"},
+                            {"info --cfg yolov5n --shuffle twice", "deinterleave"},
+                            {"info --cfg yolov5n --init 5", "seed="},
+                            {"info --cfg yolov5n --init seed=-1", "seed="},
+                            {"info --cfg yolov5n --init seed=1 --weights w", "--weights"},
+                            {detect, "--weights"},
+                            {detect + "--init seed=1 --conf nan", "--conf"},
+                            {detect + "--init seed=1 --iou-thres 1.5", "--iou"},
+                            {detect + "--init seed=1 --max-det 0", "--max-det"},
+                            {detect + "--init seed=1 --classes -1", "--classes"},
+                            {detect + "--init seed=1 --square --rect", "--rect"},
+                            {detect + "--init seed=1 --threads 2000", "--threads"},
+                            {"run --cfg plain.yaml --init seed=1 --input x", "--output"},
+                            {"run --cfg plain.yaml --init seed=1 --input x --output y --mode fast", "--mode"},
+                            {"explain --cfg plain.yaml --block 3", "--block"},
+                            {"gradcheck --module GSConf", "GSConf"}}) {
+    CAPTURE(failure.arguments);
+    check_failed(place.run(failure.arguments), 2, failure.cause);
   }
 }
 
@@ -166,7 +171,7 @@ TEST_CASE("what does not work is 1 and one line that names the file") {
   place.tensor("four.safetensors", "x", {1, 4, 32, 32});
   place.tensor("other.safetensors", "z", {1, 3, 32, 32});
   const std::string run = "run --cfg plain.yaml --init seed=1 --output y.safetensors --input ";
-  for (const auto& [arguments, cause] : std::vector<std::pair<std::string, std::string>>{
+  for (const Failure& failure : std::vector<Failure>{
            {"info --cfg nowhere", "nowhere"},
            {"info --cfg twice.yaml", "twice.yaml:2:1"},
            {"info --cfg deep.yaml", "deep.yaml:1:"},
@@ -184,8 +189,8 @@ TEST_CASE("what does not work is 1 and one line that names the file") {
            {run + "four.safetensors", "the model takes 1x3x32x32"},
            {run + "x.safetensors --mode train --grad-output other.safetensors", "no tensor 'y'"},
            {"run --cfg plain.yaml --init seed=1 --input x.safetensors --output no/where.safetensors", "no/where"}}) {
-    CAPTURE(arguments);
-    check_failed(place.run(arguments), 1, cause);
+    CAPTURE(failure.arguments);
+    check_failed(place.run(failure.arguments), 1, failure.cause);
   }
   CHECK_FALSE(std::filesystem::exists(place / "y.safetensors"));
   place.tensor("gradient.safetensors", "y", {1, 8, 16, 15});
@@ -329,6 +334,28 @@ TEST_CASE("run in training: gradients, running statistics, upstream gradients") 
       CHECK(std::abs(a[i] - c[i]) <= 3e-4F * std::max(most, 1e-2F));
     }
   }
+}
+
+TEST_CASE("upstream gradients of heads are in PyTorch's form, too") {
+  const Workplace place;
+  place.tensor("x.safetensors", "x", {2, 3, 16, 16});
+  // One number of head.1 (n, anchors, h, w, 5 + classes) of which only the bias of anchor 2's objectness knows.
+  const std::vector<float> zero(2 * 3 * 2 * 2 * 7);
+  std::vector<float> one(2 * 3 * 1 * 1 * 7);
+  one[(1 * 3 + 2) * 7 + 4] = 1;
+  write_safetensors(place / "g.safetensors",
+                    std::vector{TensorEntry{"head.0", {2, 3, 2, 2, 7}, std::span<const float>(zero)},
+                                TensorEntry{"head.1", {2, 3, 1, 1, 7}, std::span<const float>(one)}});
+  CHECK(place
+            .run("run --cfg detector.yaml --init seed=3 --mode train --input x.safetensors --output y.safetensors "
+                 "--grad-output g.safetensors")
+            .code == 0);
+  const SafeTensors y = SafeTensors::read(place / "y.safetensors");
+  std::vector<float> wanted(21);
+  wanted[2 * 7 + 4] = 1;
+  CHECK(numbers(y, "grad.model.4.m.1.bias") == wanted);
+  CHECK(numbers(y, "grad.model.4.m.0.bias") == std::vector<float>(21));
+  CHECK(y.find("pred") == nullptr);
 }
 
 TEST_CASE("detect draws, saves and reports") {

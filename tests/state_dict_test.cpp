@@ -117,20 +117,22 @@ TEST_CASE("every floating type is read, and counters may be absent") {
   const Graph graph = small_graph();
   Parameters parameters(graph);
   const float value = 0.30000001F;
-  for (const auto& [type, wanted] : {std::pair(StoredType::f16, 0.30004883F),
-                                     {StoredType::bf16, 0.30078125F},
-                                     {StoredType::f32, value},
-                                     {StoredType::f64, value}}) {
+  struct Case {
+    StoredType type;
+    float wanted;
+  };
+  for (const Case& each : {Case{StoredType::f16, 0.30004883F}, Case{StoredType::bf16, 0.30078125F},
+                           Case{StoredType::f32, value}, Case{StoredType::f64, value}}) {
     Dict dict(parameters);
     for (Dict::Item& item : dict.items) {
-      item.type = type;
+      item.type = each.type;
       std::fill(item.values.begin(), item.values.end(), value);
     }
     *parameters.at("model.0.bn.num_batches_tracked").value.data<float>() = 7;
     load_state_dict(parameters, dict.written(folder / "w.safetensors"));
     for (const auto& e : parameters.entries()) {
       const float* v = e.value.data<float>();
-      CHECK(std::all_of(v, v + e.value.numel(), [&](float x) { return x == (is_counter(e.name) ? 0 : wanted); }));
+      CHECK(std::all_of(v, v + e.value.numel(), [&](float x) { return x == (is_counter(e.name) ? 0 : each.wanted); }));
     }
   }
 }

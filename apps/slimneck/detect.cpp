@@ -95,14 +95,14 @@ class Detector {
 
 /// project/name, or project/name2, name3, ...: the first that could be made is ours.
 fs::path make_run_directory(const DetectArguments& arguments) {
-  const fs::path wanted = fs::path(arguments.project) / arguments.name;
+  fs::path wanted = fs::path(arguments.project) / arguments.name;
   std::error_code problem;
   fs::create_directories(arguments.exist_ok ? wanted : wanted.parent_path(), problem);
   if (problem) throw IoError(wanted.string() + ": cannot be made: " + problem.message());
   if (arguments.exist_ok) return wanted;
   constexpr int most = 10000;
   for (int i = 1; i < most; ++i) {
-    const fs::path path = i == 1 ? wanted : fs::path(wanted.string() + std::to_string(i));
+    fs::path path = i == 1 ? wanted : fs::path(wanted.string() + std::to_string(i));
     if (mkdir(path.c_str(), 0777) == 0) return path;
     if (errno != EEXIST) throw IoError(path.string() + ": cannot be made: " + std::strerror(errno));
   }
@@ -133,9 +133,11 @@ class Gallery {
     const std::string extension = source.extension().string();
     const std::string ending = writable.contains(extension) ? extension : extension + ".jpg";
     std::string name = stem + ending;
-    for (int i = 2; !used_.insert(name).second; ++i) name = stem + "-" + std::to_string(i) + ending;
+    for (int i = 2; !used_.insert(name).second; ++i) name = numbered(stem, i) + ending;
     return name;
   }
+
+  static std::string numbered(std::string stem, int i) { return stem.append("-").append(std::to_string(i)); }
 
   fs::path directory_;
   std::set<std::string> used_;

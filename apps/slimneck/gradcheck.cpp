@@ -71,14 +71,10 @@ Graph graph_of_module(const ModuleDef& module, const Dialect& dialect) {
   return graph;
 }
 
-const Dialect& chosen_dialect(const GradcheckArguments& arguments) {
-  return *find_dialect(arguments.model.dialect.empty() ? "paper" : arguments.model.dialect);
-}
-
-Dialect with_overrides(const GradcheckArguments& arguments) {
-  Dialect dialect = chosen_dialect(arguments);
-  if (!arguments.model.act.empty()) dialect.act = *find_activation(arguments.model.act);
-  if (!arguments.model.shuffle.empty()) dialect.shuffle = *find_shuffle(arguments.model.shuffle);
+Dialect module_dialect(const ModelArguments& arguments) {
+  Dialect dialect = *find_dialect(arguments.dialect.empty() ? "paper" : arguments.dialect);
+  if (!arguments.act.empty()) dialect.act = *find_activation(arguments.act);
+  if (!arguments.shuffle.empty()) dialect.shuffle = *find_shuffle(arguments.shuffle);
   return dialect;
 }
 
@@ -105,7 +101,7 @@ void run(const GradcheckArguments& arguments) {
     throw UsageError("--module: " + arguments.module + " is checked within a model: use --cfg");
   Table table(arguments.seed);
   table.header();
-  const Dialect dialect = with_overrides(arguments);
+  const Dialect dialect = module_dialect(arguments.model);
   if (module != nullptr) check_module(table, *module, dialect);
   if (!arguments.model.cfg.empty()) check_model(table, arguments);
   if (module == nullptr && arguments.model.cfg.empty()) {

@@ -1,7 +1,5 @@
 // slimneck, the program: parses the command line, runs one subcommand and turns what happened into an exit code:
 // 0 done, 1 it failed, 2 the command line is wrong, 130 Ctrl-C.
-#include <omp.h>
-
 #include <algorithm>
 #include <new>
 #include <sstream>
@@ -27,10 +25,18 @@ std::string machine_isa() {
   return names.empty() ? " none" : names;
 }
 
+/// Threads of a parallel region.
+int openmp_threads() {
+  int threads = 0;
+#pragma omp parallel reduction(+ : threads)
+  threads += 1;
+  return threads;
+}
+
 std::string version() {
   return std::string("slimneck ") + SLIMNECK_VERSION_STRING +
          "\nISA: scalar (the machine's vector units:" + machine_isa() +
-         ")\nOpenMP: " + std::to_string(omp_get_max_threads()) + " threads\nJPEG: " + std::string(jpeg_decoder());
+         ")\nOpenMP: " + std::to_string(openmp_threads()) + " threads\nJPEG: " + std::string(jpeg_decoder());
 }
 
 constexpr const char* examples = R"(Examples:
@@ -66,7 +72,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
   return done;
 }
 
-int main(int argc, char** argv) {
+int run_program(int argc, char** argv) {
   handle_signals();
   CLI::App app("Standard, depthwise separable and GSConv networks in C++: YOLOv5 and its slim necks.", "slimneck");
   app.set_version_flag("--version", version());
@@ -80,15 +86,16 @@ int main(int argc, char** argv) {
   add_explain(app);
   add_run(app);
   add_gradcheck(app);
-  try {
-    return parse_and_run(app, argc, argv);
-  } catch (const UsageError& problem) {
-    return fail(problem.what(), usage);
-  } catch (const std::bad_alloc&) {
-    return fail("out of memory", failed);
-  } catch (const std::exception& problem) {
-    return fail(problem.what(), failed);
-  }
+  return parse_and_run(app, argc, argv);
+}
+
+/// Nothing may leave main: an exception becomes one line and an exit code.
+int main(int argc, char** argv) noexcept try { return run_program(argc, argv); } catch (const UsageError& problem) {
+  return fail(problem.what(), usage);
+} catch (const std::bad_alloc&) {
+  return fail("out of memory", failed);
+} catch (const std::exception& problem) {
+  return fail(problem.what(), failed);
 }
 
 }  // namespace

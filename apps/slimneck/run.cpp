@@ -21,6 +21,16 @@ std::string list_of(const std::vector<index_t>& dims) {
   return text.empty() ? "a scalar" : text;
 }
 
+/// Calls visit(element) in the order of n, anchors, h, w, no for a head with anchors * no channels; no = 1 is NCHW.
+template <class T, class Visit>
+void visit_head(const View<T>& v, index_t no, Visit visit) {
+  for (index_t n = 0; n < v.shape.n; ++n)
+    for (index_t a = 0; a < v.shape.c / no; ++a)
+      for (index_t y = 0; y < v.shape.h; ++y)
+        for (index_t x = 0; x < v.shape.w; ++x)
+          for (index_t o = 0; o < no; ++o) visit(v.at(n, a * no + o, y, x));
+}
+
 /// Tensors by name, as they will be written.
 template <class T>
 class Results {
@@ -67,11 +77,7 @@ class Results {
     const index_t no = model_.classes + 5, na = v.shape.c / no;
     std::vector<T> values;
     values.reserve(static_cast<std::size_t>(v.shape.numel()));
-    for (index_t n = 0; n < v.shape.n; ++n)
-      for (index_t a = 0; a < na; ++a)
-        for (index_t y = 0; y < v.shape.h; ++y)
-          for (index_t x = 0; x < v.shape.w; ++x)
-            for (index_t o = 0; o < no; ++o) values.push_back(v.at(n, a * no + o, y, x));
+    visit_head(v, no, [&](const T& element) { values.push_back(element); });
     add(name, {v.shape.n, na, v.shape.h, v.shape.w, no}, std::move(values));
   }
 
@@ -158,15 +164,7 @@ class Run {
                         list_of(wanted));
     const Tensor values = given.tensor(name, dtype_of<T>);
     const T* next = values.data<T>();
-    if (!head) {
-      std::copy_n(next, values.numel(), g.data);
-      return;
-    }
-    for (index_t n = 0; n < g.shape.n; ++n)
-      for (index_t a = 0; a < na; ++a)
-        for (index_t y = 0; y < g.shape.h; ++y)
-          for (index_t x = 0; x < g.shape.w; ++x)
-            for (index_t o = 0; o < no; ++o) g.at(n, a * no + o, y, x) = *next++;
+    visit_head(g, no, [&](T& element) { element = *next++; });
   }
 
   const RunArguments& arguments_;

@@ -27,19 +27,20 @@ struct Conv2d {
 /// g = o / (O/groups); taps outside the picture are zero. x: n x c x h x w, w: O x C x kh x kw,
 /// bias: 1 x O x 1 x 1 or a view without data, y: n x O x oh x ow.
 template <class T>
-void conv2d_fwd(View<const T> x, View<const T> w, View<const T> bias, View<T> y, const Conv2d& geometry) noexcept;
+SLIMNECK_EXPORT void conv2d_fwd(View<const T> x, View<const T> w, View<const T> bias, View<T> y,
+                                const Conv2d& geometry) noexcept;
 
 /// Gradient with respect to the input: the adjoint of conv2d_fwd in x.
 template <class T>
-void conv2d_bwd_x(View<const T> dy, View<const T> w, View<T> dx, const Conv2d& geometry) noexcept;
+SLIMNECK_EXPORT void conv2d_bwd_x(View<const T> dy, View<const T> w, View<T> dx, const Conv2d& geometry) noexcept;
 
 /// Gradient with respect to the weights: the adjoint of conv2d_fwd in w, summed over the batch.
 template <class T>
-void conv2d_bwd_w(View<const T> x, View<const T> dy, View<T> dw, const Conv2d& geometry) noexcept;
+SLIMNECK_EXPORT void conv2d_bwd_w(View<const T> x, View<const T> dy, View<T> dw, const Conv2d& geometry) noexcept;
 
 /// y[0,c,0,0] = sum over n, h, w of x[n,c,h,w]: the gradient of a bias.
 template <class T>
-void channel_sum(View<const T> x, View<T> y) noexcept;
+SLIMNECK_EXPORT void channel_sum(View<const T> x, View<T> y) noexcept;
 
 enum class Act { none, silu, mish, relu, leaky_relu, hardswish, sigmoid, gelu };
 
@@ -55,44 +56,44 @@ SLIMNECK_EXPORT double act_slope(const Activation& act, double x) noexcept;
 
 /// y = act(x). y may be x.
 template <class T>
-void act_fwd(View<const T> x, View<T> y, const Activation& act) noexcept;
+SLIMNECK_EXPORT void act_fwd(View<const T> x, View<T> y, const Activation& act) noexcept;
 
 /// dx = dy * act'(x). dx may be dy or x.
 template <class T>
-void act_bwd(View<const T> x, View<const T> dy, View<T> dx, const Activation& act) noexcept;
+SLIMNECK_EXPORT void act_bwd(View<const T> x, View<const T> dy, View<T> dx, const Activation& act) noexcept;
 
 /// y = a + b. y may be a or b.
 template <class T>
-void add(View<const T> a, View<const T> b, View<T> y) noexcept;
+SLIMNECK_EXPORT void add(View<const T> a, View<const T> b, View<T> y) noexcept;
 
 /// y = x, between any two layouts of one shape.
 template <class T>
-void copy(View<const T> x, View<T> y) noexcept;
+SLIMNECK_EXPORT void copy(View<const T> x, View<T> y) noexcept;
 
 /// y = 0.
 template <class T>
-void fill_zero(View<T> y) noexcept;
+SLIMNECK_EXPORT void fill_zero(View<T> y) noexcept;
 
 /// y[n,j] = x[n, source[j]] for every output channel j; source[j] < 0 gives zeros. A channel shuffle, its inverse, a
 /// slice and a change of channel map are all this one gather.
 template <class T>
-void gather_channels(View<const T> x, View<T> y, std::span<const index_t> source) noexcept;
+SLIMNECK_EXPORT void gather_channels(View<const T> x, View<T> y, std::span<const index_t> source) noexcept;
 
 /// Mean and biased variance of each channel over n, h, w; two passes in double, never negative.
 template <class T>
-void bn_stats(View<const T> x, View<T> mean, View<T> var) noexcept;
+SLIMNECK_EXPORT void bn_stats(View<const T> x, View<T> mean, View<T> var) noexcept;
 
 /// y = gamma * (x - mean) / sqrt(var + eps) + beta, per channel. y may be x.
 template <class T>
-void bn_apply(View<const T> x, View<const T> mean, View<const T> var, View<const T> gamma, View<const T> beta,
-              View<T> y, double eps) noexcept;
+SLIMNECK_EXPORT void bn_apply(View<const T> x, View<const T> mean, View<const T> var, View<const T> gamma,
+                              View<const T> beta, View<T> y, double eps) noexcept;
 
 /// running = (1 - momentum) * running + momentum * batch, with the unbiased variance var * count / (count - 1);
 /// tracked[0] += 1. The outputs may be (and in a plan are) the same memory as the inputs.
 template <class T>
-void bn_running(View<const T> mean, View<const T> var, index_t count, double momentum, View<const T> mean_in,
-                View<const T> var_in, View<const T> tracked_in, View<T> mean_out, View<T> var_out,
-                View<T> tracked_out) noexcept;
+SLIMNECK_EXPORT void bn_running(View<const T> mean, View<const T> var, index_t count, double momentum,
+                                View<const T> mean_in, View<const T> var_in, View<const T> tracked_in, View<T> mean_out,
+                                View<T> var_out, View<T> tracked_out) noexcept;
 
 /// Gradient of y = bn_apply(x, bn_stats(x), gamma, beta) when batch_stats, of bn_apply with constant mean and var
 /// otherwise. With q = 1/sqrt(var + eps), xhat = (x - mean) q:
@@ -100,8 +101,9 @@ void bn_running(View<const T> mean, View<const T> var, index_t count, double mom
 ///   batch_stats.
 /// dx may be dy.
 template <class T>
-void bn_bwd(View<const T> dy, View<const T> x, View<const T> mean, View<const T> var, View<const T> gamma, View<T> dx,
-            View<T> dgamma, View<T> dbeta, double eps, bool batch_stats) noexcept;
+SLIMNECK_EXPORT void bn_bwd(View<const T> dy, View<const T> x, View<const T> mean, View<const T> var,
+                            View<const T> gamma, View<T> dx, View<T> dgamma, View<T> dbeta, double eps,
+                            bool batch_stats) noexcept;
 
 /// A square pooling window.
 struct Pool {
@@ -110,30 +112,31 @@ struct Pool {
 
 /// Maximum over the window; the padding is -infinity. NaN in the window gives NaN.
 template <class T>
-void max_pool_fwd(View<const T> x, View<T> y, const Pool& pool) noexcept;
+SLIMNECK_EXPORT void max_pool_fwd(View<const T> x, View<T> y, const Pool& pool) noexcept;
 
 /// dx[first maximum of the window in row-major order] += dy, from dx = 0.
 template <class T>
-void max_pool_bwd(View<const T> x, View<const T> dy, View<T> dx, const Pool& pool) noexcept;
+SLIMNECK_EXPORT void max_pool_bwd(View<const T> x, View<const T> dy, View<T> dx, const Pool& pool) noexcept;
 
 /// y[n,c,i,j] = x[n,c,i/factor,j/factor].
 template <class T>
-void upsample_nearest_fwd(View<const T> x, View<T> y, index_t factor) noexcept;
+SLIMNECK_EXPORT void upsample_nearest_fwd(View<const T> x, View<T> y, index_t factor) noexcept;
 
 /// dx = the sum of dy over each factor x factor square.
 template <class T>
-void upsample_nearest_bwd(View<const T> dy, View<T> dx, index_t factor) noexcept;
+SLIMNECK_EXPORT void upsample_nearest_bwd(View<const T> dy, View<T> dx, index_t factor) noexcept;
 
 /// One level of YOLOv5's detection head. x: n x (na*no) x h x w raw logits, channel = anchor*no + k; anchors: na x 2 in
 /// grid units (w, h). Rows [first, first + na*h*w) of y (n x 1 x rows x no), ordered anchor, y, x, become, with
 /// s = sigmoid(x): ((2 s0 - 0.5 + column) stride, (2 s1 - 0.5 + row) stride, (2 s2)^2 aw stride, (2 s3)^2 ah stride,
 /// s4, ...).
 template <class T>
-void detect_decode_fwd(View<const T> x, const T* anchors, index_t na, double stride, index_t first, View<T> y) noexcept;
+SLIMNECK_EXPORT void detect_decode_fwd(View<const T> x, const T* anchors, index_t na, double stride, index_t first,
+                                       View<T> y) noexcept;
 
 /// The adjoint in x: dx from the rows [first, first + na*h*w) of dy.
 template <class T>
-void detect_decode_bwd(View<const T> x, const T* anchors, index_t na, double stride, index_t first, View<const T> dy,
-                       View<T> dx) noexcept;
+SLIMNECK_EXPORT void detect_decode_bwd(View<const T> x, const T* anchors, index_t na, double stride, index_t first,
+                                       View<const T> dy, View<T> dx) noexcept;
 
 }  // namespace slimneck::kernels

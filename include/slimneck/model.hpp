@@ -54,7 +54,7 @@ struct Model {
   std::vector<std::string> warnings;         ///< unknown keys, layers nobody reads
 
   /// 32 without Detect.
-  [[nodiscard]] index_t max_stride() const noexcept;
+  [[nodiscard]] SLIMNECK_EXPORT index_t max_stride() const noexcept;
 };
 
 /// The model in a YAML text. `file_name` is for messages, the scale letter and the folder of `base:`. Throws

@@ -58,7 +58,10 @@ struct Cost {
   index_t bytes_read = 0;         ///< inputs and parameters, each once, 4 bytes per element
   index_t bytes_written = 0;      ///< outputs, each once
 
-  Cost& operator+=(const Cost& other) noexcept;
+  /// All arithmetic as operations: 2 per multiply-add and per normalised output, 1 per addition, activation and output
+  /// of an upsampling. The conventions in use count less; ModelStats has them by name.
+  [[nodiscard]] SLIMNECK_EXPORT index_t flops() const noexcept;
+  SLIMNECK_EXPORT Cost& operator+=(const Cost& other) noexcept;
 };
 
 /// A view whose element type is known at run time (f32 or f64). data is null for an operand that is left out.

@@ -98,12 +98,13 @@ inline constexpr std::string_view dialect = "gsconv_dialect";  ///< see Dialect
 
 /// Copies the weights of a PyTorch state dict into the tensors of `parameters`, converted to their element type, and
 /// calls touch(); gradients stay. Names are PyTorch's; all of them may have one "model." more or less in front.
-/// Counters `num_batches_tracked` may be absent and then become 0. Throws one FormatError that lists everything that does
-/// not fit (missing, unexpected, wrong shape or type, NaN or infinity, negative running_var); nothing is changed then.
+/// Counters `num_batches_tracked` may be absent and then become 0. Throws one FormatError that lists everything that
+/// does not fit (missing, unexpected, wrong shape or type, NaN or infinity, negative running_var); nothing is changed
+/// then.
 SLIMNECK_EXPORT void load_state_dict(Parameters& parameters, const SafeTensors& file);
 
-/// Writes every parameter and state under its own name and extents; counters `num_batches_tracked` as I64. `metadata` gains
-/// format=pt. Reading it again gives the same bits. Throws as write_safetensors.
+/// Writes every parameter and state under its own name and extents; counters `num_batches_tracked` as I64. `metadata`
+/// gains format=pt. Reading it again gives the same bits. Throws as write_safetensors.
 SLIMNECK_EXPORT void save_state_dict(const std::filesystem::path& path, const Parameters& parameters,
                                      std::map<std::string, std::string> metadata = {});
 

@@ -67,11 +67,21 @@ Attributes complete(const OpDef& op, const Attributes& given) {
 
 bool is_input(Role role) { return role == Role::input || role == Role::gradient; }
 
+/// Throws ShapeError when a tensor of this shape has no size in bytes that fits.
+void check_size(const Shape& shape) { static_cast<void>(checked_multiply(shape.numel(), 8)); }
+
+/// Shapes of the outputs of a node whose inputs are in the graph; errors do not name the node yet.
+std::vector<Shape> inferred(const Graph& graph, const Node& node) {
+  std::vector<Shape> shapes = node.op->infer(node.attributes, graph::input_shapes(graph, node));
+  for (const Shape& s : shapes) check_size(s);
+  return shapes;
+}
+
 }  // namespace
 
 Value Graph::source(Role role, std::string name, const Shape& shape, std::vector<index_t> dims, Init init) {
   try {
-    static_cast<void>(checked_multiply(shape.numel(), 8));
+    check_size(shape);
   } catch (const ShapeError& e) {
     throw ShapeError("'" + name + "': " + e.what());
   }
@@ -109,8 +119,7 @@ Value Graph::add(const OpDef& op, std::vector<Value> inputs, const Attributes& a
   try {
     node.inputs = std::move(inputs);
     node.attributes = complete(op, attributes);
-    node.shapes = op.infer(node.attributes, graph::input_shapes(*this, node));
-    for (const Shape& s : node.shapes) static_cast<void>(checked_multiply(s.numel(), 8));
+    node.shapes = inferred(*this, node);
   } catch (const ShapeError& e) {
     throw ShapeError(describe(op, node.name) + ": " + e.what());
   }
@@ -139,10 +148,11 @@ Graph Graph::with_inputs(std::span<const Shape> shapes) const {
   for (Node& node : copy.nodes_) {
     if (is_input(node.role)) {
       if (next == shapes.size()) throw ShapeError("with_inputs: the graph has more inputs than shapes were given");
+      check_size(shapes[next]);
       node.shapes = {shapes[next++]};
     } else if (node.role == Role::computed) {
       try {
-        node.shapes = node.op->infer(node.attributes, graph::input_shapes(copy, node));
+        node.shapes = inferred(copy, node);
       } catch (const ShapeError& e) {
         throw ShapeError(describe(*node.op, node.name) + ": " + e.what());
       }

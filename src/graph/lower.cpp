@@ -44,7 +44,7 @@ class Lowerer {
         parameters_(parameters),
         reference_(options.exec.reference),
         block_(reference_                ? 1
-               : options.exec.block == 0 ? 16
+               : options.exec.block == 0 ? default_block
                                          : options.exec.block),
         type_(options.exec.dtype),
         forward_nodes_(forward_nodes),

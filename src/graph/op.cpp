@@ -41,6 +41,10 @@ const std::vector<index_t>& Attributes::list(std::string_view name) const {
   throw ShapeError("attribute '" + std::string(name) + "' must be a list of integers");
 }
 
+index_t Cost::flops() const noexcept {
+  return 2 * (macs + norm_elements) + bias_adds + act_elements + upsample_elements + other_flops;
+}
+
 Cost& Cost::operator+=(const Cost& other) noexcept {
   macs += other.macs;
   bias_adds += other.bias_adds;

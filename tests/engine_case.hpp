@@ -1,0 +1,131 @@
+// What the tests of the engine share: one run of a graph with reproducible numbers, and whether plans agree on it.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/random.hpp"
+#include "slimneck/plan.hpp"
+
+namespace slimneck::test {
+
+/// block 0: the reference.
+inline Exec exec_of(DType type, index_t block) {
+  Exec exec;
+  exec.dtype = type;
+  exec.reference = block == 0;
+  exec.block = block;
+  return exec;
+}
+
+/// Whole numbers in -4..4 when `whole`, else reals in -1..1; both depend on the name only.
+template <class T>
+void fill(View<T> v, std::string_view name, bool whole = false) {
+  const core::Stream stream(name, 3);
+  for (index_t i = 0; i < v.shape.numel(); ++i) {
+    const double u = stream.uniform(static_cast<std::uint64_t>(i), -1, 1);
+    v.data[i] = static_cast<T>(whole ? std::floor(4.5 * u + 0.5) : u);
+  }
+}
+
+/// Numbers for every parameter and state; variances are positive.
+template <class T>
+void fill(Parameters& parameters, bool whole = false) {
+  for (Parameters::Entry& e : parameters.entries()) {
+    const View<T> v = e.value.view<T>();
+    fill<T>(v, e.name, whole);
+    if (e.name.ends_with("var"))
+      for (index_t i = 0; i < v.shape.numel(); ++i) v.data[i] = 1 + v.data[i] * v.data[i];
+  }
+  parameters.touch();
+}
+
+using AllNumbers = std::map<std::string, std::vector<double>>;
+
+template <class T>
+std::vector<double> numbers(View<T> v) {
+  return {v.data, v.data + v.shape.numel()};
+}
+
+template <class T>
+AllNumbers collect(const Graph& graph, Plan& plan, Parameters& parameters, Mode mode) {
+  AllNumbers all;
+  for (const std::string& name : plan.outputs()) all["output " + name] = numbers(plan.output<T>(name));
+  if (mode == Mode::infer) return all;
+  std::size_t input = 0;
+  for (const Node& n : graph.nodes())
+    if (n.role == Role::input) all["d " + n.name] = numbers(plan.input_gradient<T>(input++));
+  for (const Parameters::Entry& e : parameters.entries())
+    all[e.name] =
+        e.role == Role::state ? numbers(parameters.at(e.name).value.view<T>()) : numbers(parameters.gradient<T>(e));
+  return all;
+}
+
+/// Runs the plan once: outputs; in training also every gradient and the state afterwards. Every input must have a
+/// gradient then.
+template <class T>
+AllNumbers run_once(const Graph& graph, Plan& plan, Parameters& parameters, Mode mode, bool whole = false) {
+  std::size_t input = 0;
+  for (const Node& n : graph.nodes())
+    if (n.role == Role::input) fill<T>(plan.input<T>(input++), n.name, whole);
+  plan.forward();
+  if (mode == Mode::train) {
+    for (const Output& o : graph.outputs())
+      if (o.kind == OutputKind::result) fill<T>(plan.output_gradient<T>(o.name), "gradient of " + o.name, whole);
+    plan.backward();
+  }
+  return collect<T>(graph, plan, parameters, mode);
+}
+
+template <class T = double>
+AllNumbers all_numbers(const Graph& graph, Mode mode, const Exec& exec, bool whole = false) {
+  Parameters parameters(graph, dtype_of<T>);
+  fill<T>(parameters, whole);
+  Plan plan(graph, parameters, {mode, exec, mode == Mode::train});
+  return run_once<T>(graph, plan, parameters, mode, whole);
+}
+
+/// Largest |a - b| over all tensors, each relative to its own largest number; infinite where names or sizes differ.
+inline double distance(const AllNumbers& got, const AllNumbers& want) {
+  if (got.size() != want.size()) return HUGE_VAL;
+  double worst = 0;
+  for (const auto& [name, numbers] : want) {
+    const auto at = got.find(name);
+    if (at == got.end() || at->second.size() != numbers.size()) return HUGE_VAL;
+    double scale = std::numeric_limits<double>::min(), error = 0;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      scale = std::max(scale, std::abs(numbers[i]));
+      const double difference = std::abs(at->second[i] - numbers[i]);
+      if (std::isnan(difference)) return HUGE_VAL;
+      error = std::max(error, difference);
+    }
+    worst = std::max(worst, error / scale);
+  }
+  return worst;
+}
+
+/// Half of a double's digits: rounding stays far below, a number at the wrong place is far above.
+inline constexpr double half_the_digits = 0x1p-26;
+
+/// Plans in blocks of 1, 8 and 16 compute what the reference computes, in inference and in training. `whole`: on whole
+/// numbers, where a graph that only moves, adds and multiplies must agree to the last bit.
+inline void check_same(const Graph& graph, bool whole = false) {
+  for (const Mode mode : {Mode::infer, Mode::train}) {
+    const AllNumbers want = all_numbers(graph, mode, exec_of(DType::f64, 0), whole);
+    CHECK_FALSE(want.empty());
+    for (const index_t block : {index_t{1}, index_t{4}, index_t{8}, index_t{16}}) {
+      const AllNumbers got = all_numbers(graph, mode, exec_of(DType::f64, block), whole);
+      CAPTURE(block);
+      CAPTURE(static_cast<int>(mode));
+      CHECK(distance(got, want) <= (whole ? 0 : half_the_digits));
+    }
+  }
+}
+
+}  // namespace slimneck::test

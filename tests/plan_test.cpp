@@ -1,0 +1,504 @@
+// What a compiled plan does: where values lie, what it moves, what it refuses, and that threads, sizes and repetitions
+// change nothing.
+#include "slimneck/plan.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine_case.hpp"
+#include "graph/program.hpp"
+#include "layers/modules/modules.hpp"
+#include "slimneck/ops.hpp"
+
+using namespace slimneck;
+using test::AllNumbers;
+using test::check_same;
+using test::exec_of;
+
+TEST_SUITE_BEGIN("plan");
+
+namespace {
+
+using Build = std::function<Value(const ModuleBuilder&, Value)>;
+
+Graph module_graph(const Shape& x, const Build& build, const char* dialect = "yolov5") {
+  Graph graph;
+  const ModuleBuilder b(graph, *find_dialect(dialect), "m");
+  graph.output("y", build(b, graph.input("x", x)));
+  return graph;
+}
+
+/// The three modules of the slim neck, to width c2.
+struct Module {
+  const char* name;
+  Value (*build)(const ModuleBuilder&, Value, index_t c2);
+};
+const Module slim_neck[] = {
+    {"GSConv", [](const ModuleBuilder& b, Value x, index_t c2) { return modules::gsconv(b, x, c2, {}, b.act(true)); }},
+    {"GSBottleneck", [](const ModuleBuilder& b, Value x, index_t c2) { return modules::gsbottleneck(b, x, c2, 1.0); }},
+    {"VoVGSCSP", [](const ModuleBuilder& b, Value x, index_t c2) { return modules::vovgscsp(b, x, c2, 2); }},
+};
+
+Graph slim_graph(const Module& module, index_t c2, const char* dialect = "yolov5") {
+  return module_graph(
+      {2, 6, 4, 5}, [&](const ModuleBuilder& b, Value x) { return module.build(b, x, c2); }, dialect);
+}
+
+/// A convolution without bias and with weights of its own; 1 x 1.
+Value conv(Graph& graph, Value x, index_t c2, const std::string& name) {
+  return graph.add(ops::conv2d, {x, graph.parameter(name + ".w", {c2, graph.shape(x).c, 1, 1}, {1, {}})}, {}, name);
+}
+
+Value shuffle(Graph& graph, Value x, ShuffleKind kind) {
+  return graph.add(ops::channel_shuffle, {x}, {{"source", shuffle_source(graph.shape(x).c, kind)}});
+}
+
+PlanStats stats_of(const Graph& graph, Mode mode, index_t block) {
+  Parameters parameters(graph);
+  return Plan(graph, parameters, {mode, exec_of(DType::f32, block), false}).stats();
+}
+
+/// Bytes moved inside of the plan, not at its ends.
+std::size_t moved_inside(const PlanStats& stats) {
+  std::size_t bytes = 0;
+  for (const auto& [what, count] : stats.bytes_moved)
+    if (what != "reorder") bytes += count;
+  return bytes;
+}
+
+/// Lines of explain() that move bytes inside of the plan.
+std::vector<std::string> moving_lines(const Graph& graph, Mode mode, index_t block) {
+  Parameters parameters(graph);
+  std::istringstream text(Plan(graph, parameters, {mode, exec_of(DType::f32, block), false}).explain());
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(text, line);)
+    if (line.find(" moves ") != std::string::npos && line.find("  reorder") != 0) lines.push_back(line);
+  return lines;
+}
+
+Exec threaded(int threads) {
+  Exec exec;
+  exec.threads = threads;
+  return exec;
+}
+
+}  // namespace
+
+// ---- What is moved -------------------------------------------------------------------------------------------------
+
+TEST_CASE("slim-neck modules train without a byte moved, wherever their halves end") {
+  for (const Module& module : slim_neck)
+    for (const char* dialect : {"yolov5", "y5", "paper"})
+      for (const index_t c2 : {16, 48, 80, 32})
+        for (const index_t block : {8, 16}) {
+          CAPTURE(module.name);
+          CAPTURE(dialect);
+          CAPTURE(c2);
+          CAPTURE(block);
+          const Graph graph = slim_graph(module, c2, dialect);
+          for (const Mode mode : {Mode::infer, Mode::train}) {
+            CHECK(moved_inside(stats_of(graph, mode, block)) == 0);
+            CHECK(moving_lines(graph, mode, block).empty());
+          }
+        }
+}
+
+TEST_CASE("slim-neck modules whose halves end inside a block compute what the reference computes") {
+  for (const Module& module : slim_neck)
+    for (const index_t c2 : {16, 48}) {
+      CAPTURE(module.name);
+      CAPTURE(c2);
+      check_same(slim_graph(module, c2));
+    }
+}
+
+TEST_CASE("a reference plan moves what the graph says") {
+  const Graph graph = slim_graph(slim_neck[0], 16);
+  const PlanStats stats = stats_of(graph, Mode::infer, 0);
+  const std::size_t map = 2 * 16 * 4 * 5 * sizeof(float);
+  CHECK(stats.bytes_moved == std::map<std::string, std::size_t>{{"channel_shuffle", map}, {"concat", map}});
+}
+
+TEST_CASE("a second concat of one value is one copy that explain shows") {
+  Graph graph;
+  const Value x = graph.input("x", {1, 8, 3, 3});
+  const Value a = conv(graph, x, 16, "a"), b = conv(graph, x, 16, "b"), c = conv(graph, x, 16, "c");
+  graph.output("p", conv(graph, graph.add(ops::concat, {a, b}, {}, "first"), 8, "p"));
+  graph.output("q", conv(graph, graph.add(ops::concat, {a, c}, {}, "second"), 8, "q"));
+  const std::vector<std::string> lines = moving_lines(graph, Mode::infer, 16);
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].find("second") != std::string::npos);
+  CHECK(moved_inside(stats_of(graph, Mode::infer, 16)) == 16 * 9 * sizeof(float));
+  check_same(graph, true);
+}
+
+TEST_CASE("channels that only move arrive where they belong") {
+  Graph graph;
+  const Value x = graph.input("x", {2, 6, 2, 3});
+  const auto expect = [&](const std::vector<index_t>& source) {
+    for (const Mode mode : {Mode::infer, Mode::train})
+      for (const index_t block : {0, 1, 4, 8, 16}) {
+        const std::vector<double> got = test::all_numbers(graph, mode, exec_of(DType::f64, block), true)["output y"];
+        Tensor in({2, 6, 2, 3}, DType::f64), want({2, static_cast<index_t>(source.size()), 2, 3}, DType::f64);
+        test::fill<double>(in.view<double>(), "x", true);
+        for (index_t n = 0; n < 2; ++n)
+          for (std::size_t c = 0; c < source.size(); ++c)
+            std::copy_n(&in.view<double>().at(n, source[c], 0, 0), 6,
+                        &want.view<double>().at(n, static_cast<index_t>(c), 0, 0));
+        CAPTURE(block);
+        CHECK(got == test::numbers(want.view<double>()));
+      }
+    check_same(graph, true);
+  };
+  const auto slice = [&](Value v, index_t first, index_t count) {
+    return graph.add(ops::slice, {v}, {{"first", first}, {"count", count}});
+  };
+  SUBCASE("an input is the output") {
+    graph.output("y", x);
+    expect({0, 1, 2, 3, 4, 5});
+  }
+  SUBCASE("concat of an input with itself") {
+    graph.output("y", graph.add(ops::concat, {x, x}));
+    expect({0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5});
+  }
+  SUBCASE("a shuffle of a shuffle") {
+    graph.output("y", shuffle(graph, shuffle(graph, x, ShuffleKind::interleave), ShuffleKind::interleave));
+    expect({0, 4, 3, 2, 1, 5});
+  }
+  SUBCASE("a shuffle and its inverse") {
+    graph.output("y", shuffle(graph, shuffle(graph, x, ShuffleKind::deinterleave), ShuffleKind::interleave));
+    expect({0, 1, 2, 3, 4, 5});
+  }
+  SUBCASE("slices, put together the other way round") {
+    graph.output("y", graph.add(ops::concat, {slice(x, 4, 2), slice(x, 0, 4)}));
+    expect({4, 5, 0, 1, 2, 3});
+  }
+  SUBCASE("a slice of a shuffle of a concat of slices that overlap") {
+    const Value both = graph.add(ops::concat, {slice(x, 0, 3), slice(x, 2, 3)});  // 0 1 2 2 3 4
+    graph.output("y", slice(shuffle(graph, both, ShuffleKind::interleave), 1, 4));
+    expect({2, 1, 3, 2});
+  }
+  SUBCASE("a value that is an output and part of two concats") {
+    const Value a = slice(x, 1, 3);
+    const Value both = graph.add(ops::concat, {a, x});
+    graph.output("a", a);
+    graph.output("both", both);
+    graph.output("y", graph.add(ops::concat, {both, a}));
+    expect({1, 2, 3, 0, 1, 2, 3, 4, 5, 1, 2, 3});
+  }
+}
+
+TEST_CASE("computed values in wirings that cannot all be free compute the right thing") {
+  Graph graph;
+  const Value x = graph.input("x", {2, 3, 3, 2});
+  const Value a = conv(graph, x, 12, "a");
+  const auto finish = [&](Value v) { graph.output("y", conv(graph, v, 5, "last")); };
+  SUBCASE("concat of an input") {
+    finish(graph.add(ops::concat, {x, a}));
+    CHECK(moved_inside(stats_of(graph, Mode::infer, 8)) > 0);
+  }
+  SUBCASE("concat of a value with itself") {
+    finish(graph.add(ops::concat, {a, a}));
+    CHECK(moving_lines(graph, Mode::infer, 8).size() == 1);
+  }
+  SUBCASE("a shuffle of a shuffle") {
+    finish(shuffle(graph, shuffle(graph, a, ShuffleKind::interleave), ShuffleKind::interleave));
+    CHECK(moved_inside(stats_of(graph, Mode::infer, 8)) == 0);
+    CHECK(moved_inside(stats_of(graph, Mode::train, 8)) == 0);
+  }
+  SUBCASE("a sum of two different shuffles") {
+    finish(graph.add(ops::add,
+                     {shuffle(graph, a, ShuffleKind::interleave), shuffle(graph, a, ShuffleKind::deinterleave)}));
+    CHECK(moving_lines(graph, Mode::infer, 8).size() >= 1);
+  }
+  SUBCASE("a sum of a value and its shuffle") {
+    finish(graph.add(ops::add, {a, shuffle(graph, a, ShuffleKind::interleave)}));
+    CHECK(moving_lines(graph, Mode::infer, 8).size() >= 1);
+  }
+  SUBCASE("a slice that begins inside a block") {
+    finish(graph.add(ops::slice, {a}, {{"first", index_t{3}}, {"count", index_t{6}}}));
+  }
+  SUBCASE("nested concats of a value that is read elsewhere") {
+    const Value inner = graph.add(ops::concat, {a, conv(graph, x, 4, "b")});
+    const Value outer = graph.add(ops::concat, {inner, a, graph.add(ops::relu, {a})});
+    finish(graph.add(ops::concat, {outer, inner}));
+  }
+  SUBCASE("a shuffle between an output and a sum with the input") {
+    const Value wide = graph.input("wide", {2, 12, 3, 2});
+    const Value s = shuffle(graph, graph.add(ops::add, {a, wide}), ShuffleKind::interleave);
+    graph.output("s", s);
+    finish(s);
+  }
+  SUBCASE("weights that are an input or computed") {
+    const Value w = graph.input("w", {12, 12, 1, 1});
+    const Value b = graph.add(ops::conv2d, {a, w}, {}, "b");
+    finish(graph.add(ops::conv2d, {b, graph.add(ops::relu, {w})}, {}, "c"));
+  }
+  SUBCASE("grouped convolution between two shuffles") {
+    const Value w = graph.parameter("grouped.w", {12, 6, 1, 1}, {1, {}});
+    const Value g = graph.add(ops::conv2d, {shuffle(graph, a, ShuffleKind::interleave), w}, {{"groups", index_t{2}}});
+    finish(shuffle(graph, g, ShuffleKind::deinterleave));
+  }
+  check_same(graph, true);
+}
+
+// ---- Memory --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("buffers that live at the same time do not overlap, and others share memory") {
+  for (const Module& module : slim_neck)
+    for (const Mode mode : {Mode::infer, Mode::train}) {
+      CAPTURE(module.name);
+      const Graph graph = slim_graph(module, 48);
+      const Parameters parameters(graph);
+      const graph::Program program = graph::compile(graph, parameters, {mode, exec_of(DType::f32, 16), false});
+      std::vector<const graph::Buffer*> used;
+      std::size_t sum = 0;
+      for (const graph::Buffer& b : program.buffers) {
+        if (b.persistent || b.first_step < 0) continue;
+        used.push_back(&b);
+        sum += b.bytes(DType::f32);
+        CHECK(b.offset % 64 == 0);
+        CHECK(b.offset + b.bytes(DType::f32) <= program.arena_bytes);
+      }
+      int together = 0;
+      for (std::size_t i = 0; i < used.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j) {
+          const graph::Buffer &a = *used[i], &b = *used[j];
+          if (a.first_step > b.last_step || b.first_step > a.last_step) continue;
+          CHECK((a.offset + a.bytes(DType::f32) <= b.offset || b.offset + b.bytes(DType::f32) <= a.offset));
+          ++together;
+        }
+      if (module.name != std::string("GSConv")) {
+        CHECK(together > 0);
+        CHECK(program.arena_bytes < sum);
+      }
+    }
+}
+
+TEST_CASE("every value is written before it is read, and lives until its last reader") {
+  const Graph graph = slim_graph(slim_neck[2], 16);
+  const Parameters parameters(graph);
+  const graph::Program program = graph::compile(graph, parameters, {Mode::train, exec_of(DType::f32, 8), true});
+  std::vector<char> written(program.buffers.size(), 0);
+  for (const auto* ports : {&program.inputs, &program.output_gradients})
+    for (const graph::Program::Port& port : *ports) {
+      const auto buffer = static_cast<std::size_t>(program.places[static_cast<std::size_t>(port.place)].buffer);
+      CHECK(program.buffers[buffer].persistent);
+      written[buffer] = 1;
+    }
+  int step_index = 0;
+  for (const auto* steps : {&program.forward, &program.backward})
+    for (const graph::Step& step : *steps) {
+      CAPTURE(step.name);
+      const auto each = [&](const std::vector<graph::Operand>& operands, const auto& f) {
+        for (const graph::Operand& o : operands)
+          if (o.kind == graph::Operand::Kind::place)
+            f(static_cast<std::size_t>(program.places[static_cast<std::size_t>(o.index)].buffer));
+      };
+      each(step.in, [&](std::size_t b) { CHECK(written[b] == 1); });
+      each(step.out, [&](std::size_t b) { written[b] = 1; });
+      for (const auto* operands : {&step.in, &step.out})
+        each(*operands, [&](std::size_t b) {
+          CHECK(program.buffers[b].first_step <= step_index);
+          CHECK(program.buffers[b].last_step >= step_index);
+        });
+      ++step_index;
+    }
+  CHECK(step_index > 20);
+}
+
+// ---- What is refused -----------------------------------------------------------------------------------------------
+
+TEST_CASE("a plan refuses what it cannot do, before it runs") {
+  Graph graph;
+  const Value x = graph.input("x", {1, 3, 4, 4});
+  graph.output("y", graph.add(ops::conv2d, {x, graph.parameter("w", {4, 3, 3, 3})}, {}, "conv"));
+  Parameters parameters(graph);
+  Plan plan(graph, parameters);
+  CHECK_THROWS_WITH_AS(static_cast<void>(plan.output("nope")), "the plan has no output 'nope'", Error);
+  CHECK_THROWS_AS(static_cast<void>(plan.output<double>("y")), Error);
+  CHECK_THROWS_AS(static_cast<void>(plan.input(1)), Error);
+  CHECK_THROWS_AS(static_cast<void>(plan.output_gradient("y")), Error);  // inference
+  CHECK_THROWS_AS(static_cast<void>(plan.input_gradient()), Error);
+  Plan training(graph, parameters, {Mode::train, {}, false});
+  CHECK_THROWS_AS(static_cast<void>(training.input_gradient()), Error);  // not asked for
+  CHECK_NOTHROW(static_cast<void>(training.output_gradient("y")));
+
+  PlanOptions options;
+  options.exec.device = Device::cuda;
+  CHECK_THROWS_AS(Plan(graph, parameters, options), DeviceError);
+  options = {};
+  options.exec.block = 3;
+  CHECK_THROWS_WITH_AS(Plan(graph, parameters, options), "a block of 3 channels came, wanted 1, 4, 8 or 16", Error);
+  options = {};
+  options.exec.dtype = DType::f64;
+  CHECK_THROWS_WITH_AS(Plan(graph, parameters, options), "the plan and its parameters differ in element type", Error);
+  CHECK_THROWS_AS(Parameters(graph, DType::i32), Error);
+
+  Graph other;
+  other.output("y", other.add(ops::conv2d, {other.input("x", {1, 3, 4, 4}), other.parameter("w", {4, 3, 1, 1})}));
+  CHECK_THROWS_WITH_AS(Plan(other, parameters), "parameter 'w' is 4x3x3x3, the graph wants 4x3x1x1", ShapeError);
+  Graph unknown;
+  unknown.output("y",
+                 unknown.add(ops::conv2d, {unknown.input("x", {1, 3, 4, 4}), unknown.parameter("v", {4, 3, 3, 3})}));
+  CHECK_THROWS_WITH_AS(Plan(unknown, parameters), "the parameters have no 'v'", Error);
+}
+
+TEST_CASE("parameters are no output and no part of a concat") {
+  Graph graph;
+  const Value x = graph.input("x", {1, 3, 1, 1}), v = graph.parameter("v", {3});
+  SUBCASE("output") { graph.output("v", v); }
+  SUBCASE("concat") { graph.output("y", graph.add(ops::concat, {x, v})); }
+  Parameters parameters(graph);
+  for (const index_t block : {0, 1, 8}) {
+    CAPTURE(block);
+    CHECK_THROWS_AS(Plan(graph, parameters, {Mode::infer, exec_of(DType::f32, block), false}), ShapeError);
+  }
+}
+
+TEST_CASE("two parameters of one name are refused") {
+  Graph graph;
+  graph.parameter("w", {3});
+  graph.state("w", {4});
+  CHECK_THROWS_WITH_AS(Parameters{graph}, "two parameters of the graph are named 'w'", ShapeError);
+}
+
+// ---- Running -------------------------------------------------------------------------------------------------------
+
+TEST_CASE("two threads run two plans of one model at once") {
+  const Graph graph = slim_graph(slim_neck[2], 48);
+  Parameters parameters(graph);
+  test::fill<float>(parameters);
+  Plan alone(graph, parameters);
+  const AllNumbers want = test::run_once<float>(graph, alone, parameters, Mode::infer);
+  std::vector<AllNumbers> got(2);
+  std::vector<Plan> plans;
+  for (std::size_t t = 0; t < got.size(); ++t) plans.emplace_back(graph, parameters, PlanOptions{});
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < got.size(); ++t)
+    threads.emplace_back([&, t] {
+      for (int repeat = 0; repeat < 3; ++repeat)
+        got[t] = test::run_once<float>(graph, plans[t], parameters, Mode::infer);
+    });
+  for (std::thread& t : threads) t.join();
+  for (const AllNumbers& numbers : got) CHECK(numbers == want);
+}
+
+TEST_CASE("the number of threads changes no bit") {
+  for (const Module& module : slim_neck)
+    for (const bool reference : {false, true}) {
+      CAPTURE(module.name);
+      const Graph graph = slim_graph(module, 16);
+      const auto run = [&](int threads) {
+        Exec exec = threaded(threads);
+        exec.reference = reference;
+        return test::all_numbers<float>(graph, Mode::train, exec);
+      };
+      const AllNumbers one = run(1);
+      CHECK(run(2) == one);
+      CHECK(run(3) == one);
+    }
+}
+
+TEST_CASE("training is a function of its numbers") {
+  const Graph graph = slim_graph(slim_neck[2], 16);
+  const auto train = [&] {
+    Parameters parameters(graph);
+    test::fill<float>(parameters);
+    Plan plan(graph, parameters, {Mode::train, {}, true});
+    AllNumbers last;
+    for (int step = 0; step < 3; ++step) {
+      parameters.zero_grad();
+      last = test::run_once<float>(graph, plan, parameters, Mode::train);
+      for (Parameters::Entry& e : parameters.entries()) {
+        if (e.role != Role::parameter) continue;
+        const View<float> g = parameters.gradient<float>(e);
+        for (index_t i = 0; i < g.shape.numel(); ++i) e.value.data<float>()[i] -= 0.01F * g.data[i];
+      }
+    }
+    return last;
+  };
+  CHECK(train() == train());
+}
+
+TEST_CASE("gradients of plans of several sizes add up in one Parameters") {
+  const Graph small = slim_graph(slim_neck[1], 16);
+  const Shape other{1, 6, 7, 3};
+  const Graph large = small.with_inputs({&other, 1});
+  Parameters parameters(small);
+  test::fill<float>(parameters);
+  Plan plans[] = {{small, parameters, {Mode::train, {}, true}}, {large, parameters, {Mode::train, {}, true}}};
+  const auto run = [&](std::size_t i) {
+    test::run_once<float>(i == 0 ? small : large, plans[i], parameters, Mode::train);
+  };
+  const auto gradients = [&] { return test::numbers(parameters.gradients().view<float>()); };
+  parameters.zero_grad();
+  run(0);
+  const std::vector<double> first = gradients();
+  parameters.zero_grad();
+  run(1);
+  const std::vector<double> second = gradients();
+  parameters.zero_grad();
+  run(0);
+  run(1);
+  const std::vector<double> both = gradients();
+  CHECK(first != second);
+  for (std::size_t i = 0; i < both.size(); ++i)
+    CHECK(both[i] == static_cast<double>(static_cast<float>(first[i]) + static_cast<float>(second[i])));
+  parameters.zero_grad();
+  CHECK(gradients() == std::vector<double>(both.size(), 0.0));
+}
+
+TEST_CASE("refresh packs parameters again after touch, and only then") {
+  const Graph graph = module_graph({1, 8, 3, 3}, [](const ModuleBuilder& b, Value x) {
+    return b.scope("2").conv2d(b.scope("1").conv2d(x, 16, {.k = 3}), 8, {});
+  });
+  Parameters parameters(graph);
+  test::fill<float>(parameters);
+  Plan plan(graph, parameters, {Mode::infer, exec_of(DType::f32, 8), false});
+  REQUIRE(plan.stats().packed_bytes > 0);
+  const AllNumbers before = test::run_once<float>(graph, plan, parameters, Mode::infer);
+
+  Tensor& weights = parameters.at("m.2.weight").value;
+  for (index_t i = 0; i < weights.numel(); ++i) weights.data<float>()[i] *= 2;
+  plan.refresh();
+  CHECK(test::run_once<float>(graph, plan, parameters, Mode::infer) == before);
+  parameters.touch();
+  CHECK(test::run_once<float>(graph, plan, parameters, Mode::infer) == before);
+  plan.refresh();
+  const AllNumbers after = test::run_once<float>(graph, plan, parameters, Mode::infer);
+  Plan fresh(graph, parameters, {Mode::infer, exec_of(DType::f32, 8), false});
+  CHECK(after == test::run_once<float>(graph, fresh, parameters, Mode::infer));
+  for (std::size_t i = 0; i < after.at("output y").size(); ++i)
+    CHECK(after.at("output y")[i] == 2 * before.at("output y")[i]);
+}
+
+TEST_CASE("a plan may be moved") {
+  const Graph graph = slim_graph(slim_neck[0], 16);
+  Parameters parameters(graph);
+  test::fill<float>(parameters);
+  Plan plan(graph, parameters);
+  const AllNumbers want = test::run_once<float>(graph, plan, parameters, Mode::infer);
+  Plan moved = std::move(plan);
+  CHECK(test::run_once<float>(graph, moved, parameters, Mode::infer) == want);
+}
+
+TEST_CASE("outputs are those of the mode") {
+  Graph graph;
+  const Value x = graph.input("x", {1, 2, 2, 2}), y = graph.add(ops::silu, {x});
+  graph.output("y", y);
+  graph.output("boxes", graph.add(ops::relu, {y}), OutputKind::inference);
+  graph.output("look", y, OutputKind::probe);
+  Parameters parameters(graph);
+  CHECK(Plan(graph, parameters).outputs() == std::vector<std::string>{"y", "look", "boxes"});
+  CHECK(Plan(graph, parameters, {Mode::train, {}, false}).outputs() == std::vector<std::string>{"y", "look"});
+}
+
+TEST_SUITE_END();
