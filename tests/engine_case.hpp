@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -91,14 +90,15 @@ AllNumbers all_numbers(const Graph& graph, Mode mode, const Exec& exec, bool who
   return run_once<T>(graph, plan, parameters, mode, whole);
 }
 
-/// Largest |a - b| over all tensors, each relative to its own largest number; infinite where names or sizes differ.
+/// Largest |a - b| over all tensors, each relative to its own largest number or to 1, the size of what goes in, if that
+/// is more (a gradient may be zero by mathematics and rounding by computation); infinite where names or sizes differ.
 inline double distance(const AllNumbers& got, const AllNumbers& want) {
   if (got.size() != want.size()) return HUGE_VAL;
   double worst = 0;
   for (const auto& [name, numbers] : want) {
     const auto at = got.find(name);
     if (at == got.end() || at->second.size() != numbers.size()) return HUGE_VAL;
-    double scale = std::numeric_limits<double>::min(), error = 0;
+    double scale = 1, error = 0;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
       scale = std::max(scale, std::abs(numbers[i]));
       const double difference = std::abs(at->second[i] - numbers[i]);

@@ -160,6 +160,30 @@ class Solver {
   std::vector<Class> classes_;
 };
 
+/// Only parameters are packed along two axes, and only their gradients scattered back: does a node have other weights,
+/// or a weight gradient that is computed with?
+bool weights_are_values(const Graph& graph, int node, const Signature& s) {
+  const Node& n = graph.node(node);
+  for (std::size_t k = 0; k < s.inputs.size(); ++k)
+    if (const Role role = n.inputs[k].valid() ? graph.node(n.inputs[k]).role : Role::parameter;
+        s.inputs[k].n != '-' && role != Role::parameter && role != Role::state)
+      return true;
+  for (std::size_t k = 0; k < s.outputs.size(); ++k) {
+    if (s.outputs[k].n == '-') continue;
+    const Value dw{node, static_cast<int>(k)};
+    const auto reads = [&](const Node& reader) {
+      return std::find(reader.inputs.begin(), reader.inputs.end(), dw) != reader.inputs.end();
+    };
+    const auto of_value = [&](const Gradient& g) {
+      return g.gradient == dw && graph.node(g.of).role != Role::parameter;
+    };
+    if (std::any_of(graph.nodes().begin(), graph.nodes().end(), reads) ||
+        std::any_of(graph.gradients().begin(), graph.gradients().end(), of_value))
+      return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 ChannelMap padded_identity(index_t channels, index_t block) {
@@ -246,7 +270,8 @@ Signature parse_signature(std::string_view text) {
 Signature signature_of(const Graph& graph, int node) {
   const Node& n = graph.node(node);
   if (n.op->kind != OpKind::compute || !n.op->maps) return {};
-  return parse_signature(n.op->maps(n.attributes, input_shapes(graph, n)));
+  Signature s = parse_signature(n.op->maps(n.attributes, input_shapes(graph, n)));
+  return weights_are_values(graph, node, s) ? Signature{} : s;
 }
 
 std::vector<Shape> input_shapes(const Graph& graph, const Node& node) {

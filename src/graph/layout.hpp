@@ -51,7 +51,7 @@ struct Signature {
   std::vector<Axes> inputs, outputs;
 };
 Signature parse_signature(std::string_view text);
-/// That of a node; empty when its op needs plain NCHW.
+/// That of a node; empty when its op needs plain NCHW, or when its weights are no parameters.
 Signature signature_of(const Graph& graph, int node);
 /// Logical shapes of a node's inputs; 0x0x0x0 for one that is left out.
 std::vector<Shape> input_shapes(const Graph& graph, const Node& node);
