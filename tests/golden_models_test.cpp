@@ -117,7 +117,9 @@ TEST_CASE("every scale and neck gives the golden boxes") {
   const std::vector<double> x = test::golden(file, "x").values;
   double worst = 0;
   std::string where;
-  for (const auto& [key, info] : index.items()) {
+  for (const auto& item : index.items()) {
+    const std::string key = item.key();
+    const json& info = item.value();
     const std::string scale = key.substr(0, 1), neck = key.substr(2, key.rfind('_') - 2);
     const Model model = load_model(
         model_of(scale, neck),
@@ -313,7 +315,7 @@ TEST_CASE("slimneck-n trains as the golden network does") {
   for (const char* name : {"mish_deint_64x64", "mish_deint_96x64", "silu_inter_64x64"}) {
     const auto path = test::golden_data("model/full_" + std::string(name) + ".safetensors");
     if (!path) {
-      MESSAGE("skipped: full_" << name << ".safetensors is not here");
+      MESSAGE("skipped: full_" << std::string(name) << ".safetensors is not here");
       continue;
     }
     Exec exec;

@@ -332,7 +332,9 @@ class Run {
 void check_all(const Exec& exec, const std::string& title) {
   Score worst;
   int count = 0;
-  for (const auto& [name, golden] : cases()) {
+  for (const auto& item : cases()) {
+    const std::string& name = item.first;
+    const Case& golden = item.second;
     const SafeTensors file = SafeTensors::read(test::test_data("modules/" + name + ".safetensors"));
     CAPTURE(name);
     const Score score = Run(name, golden, file, exec).check();

@@ -11,7 +11,8 @@ namespace slimneck {
 
 struct GradientCheckOptions {
   std::uint64_t seed = 1;
-  double epsilon = 1e-6;        ///< step of the central difference
+  double epsilon =
+      1e-6;  ///< step of the central difference; divided by the root of their count when all numbers move at once
   double absolute = 1e-5;       ///< allowed |numeric - analytic| ...
   double relative = 1e-3;       ///< ... plus this times |analytic|
   index_t every_element = 200;  ///< up to so many numbers each one is moved alone; beyond, random directions are taken

@@ -33,7 +33,8 @@ inline std::uint16_t to_16(double value, int exponent_bits) noexcept {
   const double steps = std::nearbyint(std::ldexp(std::abs(value), mantissa_bits - exponent));
   // A mantissa that rounds up to the next power of two carries into the exponent by itself.
   const double pattern = std::ldexp(exponent + bias - 1, mantissa_bits) + steps;
-  return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(std::min(pattern, static_cast<double>(infinity))));
+  return static_cast<std::uint16_t>(sign |
+                                    static_cast<std::uint32_t>(std::min(pattern, static_cast<double>(infinity))));
 }
 
 inline constexpr int half_exponent_bits = 5;
