@@ -374,7 +374,7 @@ TEST_CASE("detect draws, saves and reports") {
   CHECK(contains(human.out, "image 1/2 a.png: 48x64 "));  // 64 x 42.7, padded to the stride of 16
   CHECK(contains(human.out, "image 2/2 more/a.png: 48x64 "));
   CHECK(contains(human.out, "ms inference, "));
-  CHECK(contains(human.out, "at shape (1, 3, 48, 64)\n"));
+  CHECK(contains(human.out, "at shape (1, 3, 64, 64)\n"));  // what --img asks for, as YOLOv5 prints it
   CHECK(contains(human.out, "\nResults saved to runs/detect/exp\n"));
   const Image drawn = read_image(place / "runs/detect/exp/a.png");
   CHECK(drawn.width == 90);
@@ -402,7 +402,8 @@ TEST_CASE("detect draws, saves and reports") {
   CHECK(found[0]["detections"] == found[1]["detections"]);
 
   const Outcome one_class = place.run(detect + "--classes 1 --nosave --json");
-  for (const json& d : json::parse(one_class.out)[0]["detections"]) CHECK(d["class"] == 1);
+  const json first_picture = json::parse(one_class.out)[0];
+  for (const json& d : first_picture["detections"]) CHECK(d["class"] == 1);
   CHECK_FALSE(std::filesystem::exists(place / "runs/detect/exp3"));
   check_failed(place.run(detect + "--classes 2 --nosave"), 2, "--classes");
   CHECK(place.run(detect + "--exist-ok --name exp2").code == 0);

@@ -106,6 +106,7 @@ TEST_CASE("costs and dead parameters are those counted by hand") {
   CHECK(cost.nodes[1].cost.act_elements == 48);
   CHECK(cost.nodes[2].cost.macs == 48 * 3);
   CHECK(cost.total.macs == 864 + 144);
+  CHECK(cost.total.flops() == 2 * (864 + 144) + 48 + 48);  // multiply-adds, biases, activations
   CHECK(cost.total.bytes_written == 3 * 4 * 48);
   CHECK(cost.parameters == 54 + 3 + 5 + 9);
   CHECK(cost.dead_parameters == 5);
@@ -325,6 +326,8 @@ TEST_CASE("a shuffle renames channels") {
   CHECK(permuted({2, -1, 0, 1}, {1, 2, 0}) == ChannelMap{1, -1, 2, 0});
   CHECK(permuted({}, {1, 0}) == ChannelMap{});
   CHECK(permuted({0, 1}, {0, -1}) == ChannelMap{});
+  CHECK(permuted({0, 1}, {0, 0}) == ChannelMap{});
+  CHECK(permuted({0, 1}, {0, 2}) == ChannelMap{});
   // Interleave after deinterleave renames everything back.
   const std::vector<index_t> in = shuffle_source(6, ShuffleKind::interleave);
   const std::vector<index_t> out = shuffle_source(6, ShuffleKind::deinterleave);

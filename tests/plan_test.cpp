@@ -373,16 +373,64 @@ TEST_CASE("a plan refuses what it cannot do, before it runs") {
   CHECK_THROWS_WITH_AS(Plan(unknown, parameters), "the parameters have no 'v'", Error);
 }
 
-TEST_CASE("parameters are no output and no part of a concat") {
+TEST_CASE("parameters are no output, no part of a concat, and no slice") {
   Graph graph;
   const Value x = graph.input("x", {1, 3, 1, 1}), v = graph.parameter("v", {3});
   SUBCASE("output") { graph.output("v", v); }
   SUBCASE("concat") { graph.output("y", graph.add(ops::concat, {x, v})); }
+  SUBCASE("slice") { graph.output("y", graph.add(ops::slice, {v}, {{"first", index_t{1}}, {"count", index_t{2}}})); }
   Parameters parameters(graph);
   for (const index_t block : {0, 1, 8}) {
     CAPTURE(block);
     CHECK_THROWS_AS(Plan(graph, parameters, {Mode::infer, exec_of(DType::f32, block), false}), ShapeError);
   }
+}
+
+TEST_CASE("an op that repeats channels is computed, not looked at") {
+  OpDef twice = ops::channel_shuffle;
+  twice.infer = [](const Attributes&, std::span<const Shape> in) { return std::vector<Shape>{in[0]}; };
+  twice.source = [](const Attributes&, std::span<const Shape>) { return std::vector<index_t>{0, 0, 1, 1}; };
+  Graph graph;
+  const Value x = graph.input("x", {1, 4, 2, 2}), w = graph.parameter("w", {4, 4, 1, 1}, {1, {}});
+  const Value y = graph.add(ops::conv2d, {x, w}, {}, "conv");
+  const Value doubled = graph.add(twice, {y}, {{"source", std::vector<index_t>{0, 1, 2, 3}}}, "twice");
+  graph.output("y", graph.add(ops::conv2d, {doubled, w}, {}, "last"));
+  Parameters parameters(graph);
+  Plan reference(graph, parameters, {Mode::infer, exec_of(DType::f32, 0), false});
+  Plan mapped(graph, parameters, {Mode::infer, exec_of(DType::f32, 8), false});
+  for (Plan* plan : {&reference, &mapped}) {
+    for (index_t i = 0; i < 16; ++i) plan->input().data[i] = static_cast<float>(i % 5 - 2);
+    plan->forward();
+  }
+  for (index_t i = 0; i < 16; ++i)
+    CHECK(mapped.output("y").data[i] == doctest::Approx(reference.output("y").data[i]).epsilon(1e-5));
+}
+
+TEST_CASE("settings that no machine has are refused") {
+  Graph graph;
+  graph.output("y", graph.add(ops::silu, {graph.input("x", {1, 3, 4, 4})}));
+  Parameters parameters(graph);
+  PlanOptions options;
+  SUBCASE("threads") { options.exec.threads = 1000000; }
+  SUBCASE("negative threads") { options.exec.threads = -1; }
+  SUBCASE("block") { options.exec.block = 5; }
+  SUBCASE("isa") { options.exec.isa = Isa::neon; }
+  CHECK_THROWS_AS(Plan(graph, parameters, options), Error);
+  const std::vector<Shape> huge{{1, 3, 1000000, 1000000}};
+  Graph large = graph.with_inputs(huge);
+  CHECK_THROWS_AS(Plan(large, parameters), Error);
+}
+
+TEST_CASE("a graph refuses what is not there") {
+  Graph graph;
+  const Value x = graph.input("x", {1, 3, 4, 4}), v = graph.parameter("v", {3});
+  CHECK_THROWS_AS(graph.input("x", {1, 1, 1, 1}), ShapeError);
+  CHECK_THROWS_AS(graph.input("empty", {1, 0, 4, 4}), ShapeError);
+  CHECK_THROWS_AS(graph.update(v, v), ShapeError);
+  CHECK_THROWS_AS(graph.gradient(x, {7, 0}), ShapeError);
+  CHECK_THROWS_AS(graph.set_outputs({{"y", {1, 3}, OutputKind::result}}), ShapeError);
+  CHECK_THROWS_AS(graph.needed(std::vector<Value>{{9, 0}}), ShapeError);
+  CHECK_THROWS_AS(static_cast<void>(graph.node(-1)), ShapeError);
 }
 
 TEST_CASE("two parameters of one name are refused") {

@@ -198,8 +198,11 @@ TEST_CASE("names of classes") {
   CHECK(class_names({}, 2) == std::vector<std::string>{"class0", "class1"});
   CHECK(class_names({{"names", R"(["cat", "dog"])"}}, 2) == std::vector<std::string>{"cat", "dog"});
   CHECK(class_names({{"names", R"({"1": "dog", "0": "cat"})"}}, 2) == std::vector<std::string>{"cat", "dog"});
-  for (const char* unusable : {"cat|dog", "{", R"({"0": "cat", "2": "dog"})", "[1, 2]", "7", ""})
-    CHECK(class_names({{"names", unusable}}, 2)[1] == "class1");
+  CHECK(class_names({{"names", "cat|dog"}}, 2) == std::vector<std::string>{"cat", "dog"});
+  CHECK(class_names({{"names", ""}}, 2)[1] == "class1");
+  CHECK(class_names({{"names", R"(["a\u001b[31m", "b\n"])"}}, 2) == std::vector<std::string>{"a [31m", "b "});
+  for (const char* unusable : {"{", R"({"0": "cat", "2": "dog"})", "[1, 2]", "7"})
+    CHECK_THROWS_AS(class_names({{"names", unusable}}, 2), FormatError);
   CHECK_THROWS_WITH_AS(class_names({{"names", R"(["cat"])"}}, 2), "the weights name 1 classes; the model has 2",
                        FormatError);
 }

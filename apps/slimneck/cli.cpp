@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -46,6 +47,12 @@ void flush_output() {
 }
 
 void note(std::string_view line) { std::cerr << line << '\n'; }
+
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
+  return text;
+}
 
 std::string bold(const std::string& text) {
   const auto given = [](const char* name) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -43,6 +44,9 @@ void flush_output();
 /// A line for the person in front of it, to standard error.
 void note(std::string_view line);
 
+/// The text on one line that changes no terminal: control characters become spaces.
+std::string printable(std::string text);
+
 /// `text` in bold where standard output is a terminal that may be coloured (NO_COLOR, CLICOLOR_FORCE, TERM).
 std::string bold(const std::string& text);
 
@@ -65,6 +69,7 @@ class Uninterrupted {
 /// Numbers in low..high; anything else, NaN too, is a usage error.
 CLI::Validator integer_in(index_t low, index_t high);
 CLI::Validator real_in(double low, double high);
+inline constexpr index_t largest_seed = std::numeric_limits<index_t>::max();
 
 /// The options of every command that takes a model.
 struct ModelArguments {

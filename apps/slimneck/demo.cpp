@@ -162,7 +162,8 @@ void add_demo(CLI::App& app) {
   CLI::App* command = app.add_subcommand("demo", "a network on a drawn picture, and SC, DSC and GSConv compared");
   auto arguments = std::make_shared<DemoArguments>();
   command->add_option("--output", arguments->output, "folder for the pictures (runs/demo)")->type_name("DIR");
-  command->add_option("--seed", arguments->seed, "of the picture and the weights (0)");
+  command->add_option("--seed", arguments->seed, "of the picture and the weights (0)")
+      ->check(integer_in(0, largest_seed));
   command->footer("Example:\n  slimneck demo --seed 7");
   command->callback([arguments] { run(*arguments); });
 }

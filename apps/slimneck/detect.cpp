@@ -73,6 +73,9 @@ class Detector {
     return found;
   }
 
+  /// The shape that --img asks for; with --rect a picture's own may be smaller.
+  [[nodiscard]] const Shape& input() const noexcept { return input_; }
+
  private:
   Plan& plan_for(const Shape& shape) {
     constexpr std::size_t most = 8;
@@ -178,6 +181,7 @@ void check_sources(const DetectArguments& arguments) {
 void run(const DetectArguments& arguments) {
   require_weights(arguments.model);
   check_sources(arguments);
+  if (arguments.project.empty() || arguments.name.empty()) throw UsageError("--project and --name may not be empty");
   Detector detector(arguments);
   std::optional<Gallery> gallery;
   if (!arguments.no_save) gallery.emplace(make_run_directory(arguments));
@@ -190,14 +194,13 @@ void run(const DetectArguments& arguments) {
   };
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   Times total;
-  Found found;
   const std::size_t count = arguments.sources.size();
   for (std::size_t i = 0; i < count; ++i) {
     const std::string& source = arguments.sources[i];
     const Image image = read_image(source);
-    found = detector(image);
-    say(format("image %zu/%zu %s: %lldx%lld ", i + 1, count, source.c_str(), static_cast<long long>(found.net_h),
-               static_cast<long long>(found.net_w)) +
+    const Found found = detector(image);
+    say(format("image %zu/%zu %s: %lldx%lld ", i + 1, count, printable(source).c_str(),
+               static_cast<long long>(found.net_h), static_cast<long long>(found.net_w)) +
         summary(found, detector) + format("%.1fms", found.ms.inference));
     total.pre += found.ms.pre;
     total.inference += found.ms.inference;
@@ -208,7 +211,7 @@ void run(const DetectArguments& arguments) {
   const auto pictures = static_cast<double>(count);
   say(format("Speed: %.1fms pre-process, %.1fms inference, %.1fms NMS per image at shape (1, 3, %lld, %lld)",
              total.pre / pictures, total.inference / pictures, total.nms / pictures,
-             static_cast<long long>(found.net_h), static_cast<long long>(found.net_w)));
+             static_cast<long long>(detector.input().h), static_cast<long long>(detector.input().w)));
   if (gallery) say("Results saved to " + bold(gallery->directory().string()));
   if (arguments.json) print(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }

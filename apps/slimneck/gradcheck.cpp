@@ -119,7 +119,8 @@ void add_gradcheck(CLI::App& app) {
   auto arguments = std::make_shared<GradcheckArguments>();
   arguments->model.add_to(*command);
   command->add_option("--module", arguments->module, "one module: GSConv, VoVGSCSP, C3, ...")->type_name("NAME");
-  command->add_option("--seed", arguments->seed, "of the numbers that are tried (1)");
+  command->add_option("--seed", arguments->seed, "of the numbers that are tried (1)")
+      ->check(integer_in(0, largest_seed));
   command->footer(
       "Without --cfg and --module every op and every module is checked. A model is checked with a batch of two 64x64\n"
       "pictures unless --img says otherwise.\n"

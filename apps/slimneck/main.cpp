@@ -49,8 +49,7 @@ Each command has its own --help.)";
 
 /// One line, whatever the message.
 int fail(std::string message, ExitCode code) {
-  std::replace(message.begin(), message.end(), '\n', ' ');
-  note("error: " + message);
+  note("error: " + printable(std::move(message)));
   return code;
 }
 

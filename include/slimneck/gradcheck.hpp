@@ -34,7 +34,7 @@ struct GradientCheckResult {
 SLIMNECK_EXPORT GradientCheckResult check_gradients(const Graph& graph, Parameters& parameters,
                                                     const GradientCheckOptions& options = {});
 
-/// A graph of the op alone: every operand an input, every output that carries a gradient a result.
+/// A graph of the op alone: every operand an input, the outputs that carry a gradient the results "y", "y1", ...
 SLIMNECK_EXPORT Graph graph_of_case(const OpDef& op, const OpCase& example);
 
 }  // namespace slimneck

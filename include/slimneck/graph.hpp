@@ -95,12 +95,14 @@ class SLIMNECK_EXPORT Graph {
   /// Adds a node and returns its first output. Throws ShapeError naming the node, what came and what was wanted.
   Value add(const OpDef& op, std::vector<Value> inputs, const Attributes& attributes = {}, std::string name = {});
   void output(std::string name, Value value, OutputKind kind = OutputKind::result);
-  void update(Value state, Value value) { updates_.push_back({state, value}); }
-  void gradient(Value of, Value gradient) { gradients_.push_back({of, gradient}); }
-  void adjoint(Value of, Value gradient) { adjoints_.push_back({of, gradient}); }
+  /// After a forward in training `state`, a state, takes the numbers of `value`.
+  void update(Value state, Value value);
+  void gradient(Value of, Value gradient) { gradients_.push_back({checked(of), checked(gradient)}); }
+  void adjoint(Value of, Value gradient) { adjoints_.push_back({checked(of), checked(gradient)}); }
 
   [[nodiscard]] int size() const noexcept { return static_cast<int>(nodes_.size()); }
-  [[nodiscard]] const Node& node(int index) const { return nodes_.at(static_cast<std::size_t>(index)); }
+  /// These throw ShapeError for a node or an output that the graph does not have.
+  [[nodiscard]] const Node& node(int index) const;
   [[nodiscard]] const Node& node(Value value) const { return node(value.node); }
   [[nodiscard]] const Shape& shape(Value value) const;
   [[nodiscard]] const std::vector<Node>& nodes() const noexcept { return nodes_; }
@@ -111,7 +113,7 @@ class SLIMNECK_EXPORT Graph {
   [[nodiscard]] const std::vector<Gradient>& adjoints() const noexcept { return adjoints_; }
 
   /// Replaces the outputs (for example to look inside a network).
-  void set_outputs(std::vector<Output> outputs) { outputs_ = std::move(outputs); }
+  void set_outputs(std::vector<Output> outputs);
 
   /// The same graph for other input shapes, one per input node in order; everything is inferred again.
   [[nodiscard]] Graph with_inputs(std::span<const Shape> shapes) const;
@@ -122,6 +124,10 @@ class SLIMNECK_EXPORT Graph {
   [[nodiscard]] GraphCost cost() const;
 
  private:
+  [[nodiscard]] Value checked(Value value) const {
+    static_cast<void>(shape(value));
+    return value;
+  }
   Value source(Role role, std::string name, const Shape& shape, std::vector<index_t> dims, Init init);
 
   std::vector<Node> nodes_;

@@ -150,6 +150,7 @@ struct OpCase {
   std::string name;
   std::vector<Shape> inputs;
   Attributes attributes;
+  int results = 1;    ///< how many of the outputs, from the first, carry gradients
   bool real = false;  ///< a shape of a real network: for benchmarks, too slow for finite differences
 };
 

@@ -4,8 +4,6 @@
 
 namespace slimneck::core {
 
-int available_threads() noexcept { return omp_get_max_threads(); }
-
 ThreadScope::ThreadScope(int threads) noexcept : before_(omp_get_max_threads()) {
   omp_set_num_threads(threads > 0 ? threads : before_);
 }

@@ -3,9 +3,6 @@
 
 namespace slimneck::core {
 
-/// Threads that this machine offers (OMP_NUM_THREADS is respected).
-int available_threads() noexcept;
-
 /// Sets the number of OpenMP threads for the parallel regions that the current thread starts; restores it at the end.
 class ThreadScope {
  public:

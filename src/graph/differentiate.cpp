@@ -38,7 +38,10 @@ class Accumulator {
 /// Nodes from which a gradient must flow back: those that depend on one of `wrt`.
 std::vector<char> depends_on(const Graph& graph, std::span<const Value> wrt) {
   std::vector<char> flags(static_cast<std::size_t>(graph.size()), 0);
-  for (const Value& v : wrt) flags[static_cast<std::size_t>(v.node)] = 1;
+  for (const Value& v : wrt) {
+    static_cast<void>(graph.shape(v));  // throws for a value that there is not
+    flags[static_cast<std::size_t>(v.node)] = 1;
+  }
   for (int i = 0; i < graph.size(); ++i)
     for (const Value& v : graph.node(i).inputs)
       if (v.valid() && flags[static_cast<std::size_t>(v.node)]) flags[static_cast<std::size_t>(i)] = 1;

@@ -236,7 +236,7 @@ Graph graph_of_case(const OpDef& op, const OpCase& example) {
   for (std::size_t i = 0; i < example.inputs.size(); ++i)
     operands.push_back(graph.input("operand " + std::to_string(i), example.inputs[i]));
   const Value y = graph.add(op, operands, example.attributes, example.name);
-  graph.output("y", y);
+  for (int i = 0; i < example.results; ++i) graph.output(i == 0 ? "y" : "y" + std::to_string(i), {y.node, i});
   return graph;
 }
 

@@ -67,8 +67,13 @@ Attributes complete(const OpDef& op, const Attributes& given) {
 
 bool is_input(Role role) { return role == Role::input || role == Role::gradient; }
 
-/// Throws ShapeError when a tensor of this shape has no size in bytes that fits.
-void check_size(const Shape& shape) { static_cast<void>(checked_multiply(shape.numel(), 8)); }
+/// Throws ShapeError when a tensor of this shape is empty for want of channels, height or width (a batch may be empty),
+/// or has no size in bytes that fits.
+void check_size(const Shape& shape) {
+  if (shape.c < 1 || shape.h < 1 || shape.w < 1)
+    throw ShapeError("a tensor of " + to_string(shape) + " came, wanted at least 1 channel, row and column");
+  static_cast<void>(checked_multiply(shape.numel(), 8));
+}
 
 /// Shapes of the outputs of a node whose inputs are in the graph; errors do not name the node yet.
 std::vector<Shape> inferred(const Graph& graph, const Node& node) {
@@ -86,6 +91,9 @@ Value Graph::source(Role role, std::string name, const Shape& shape, std::vector
     throw ShapeError("'" + name + "': " + e.what());
   }
   Node node;
+  if (is_input(role) &&
+      std::any_of(nodes_.begin(), nodes_.end(), [&](const Node& n) { return n.role == role && n.name == name; }))
+    throw ShapeError("the graph already has an input '" + name + "'");
   node.op = &source_op;
   node.role = role;
   node.name = std::move(name);
@@ -134,8 +142,23 @@ void Graph::output(std::string name, Value value, OutputKind kind) {
   outputs_.push_back({std::move(name), value, kind});
 }
 
+void Graph::update(Value state, Value value) {
+  if (!(shape(state) == shape(value)) || node(state).role != Role::state)
+    throw ShapeError("'" + node(state).name + "' cannot take the numbers of '" + node(value).name + "'");
+  updates_.push_back({state, value});
+}
+
+void Graph::set_outputs(std::vector<Output> outputs) {
+  for (const Output& o : outputs) static_cast<void>(shape(o.value));
+  outputs_ = std::move(outputs);
+}
+
+const Node& Graph::node(int index) const {
+  if (index < 0 || index >= size()) throw ShapeError("the graph has no node " + std::to_string(index));
+  return nodes_[static_cast<std::size_t>(index)];
+}
+
 const Shape& Graph::shape(Value value) const {
-  if (value.node < 0 || value.node >= size()) throw ShapeError("value of a node that the graph does not have");
   const Node& n = node(value.node);
   if (value.index < 0 || value.index >= static_cast<int>(n.shapes.size()))
     throw ShapeError(describe(*n.op, n.name) + " has no output " + std::to_string(value.index));
@@ -165,7 +188,7 @@ Graph Graph::with_inputs(std::span<const Shape> shapes) const {
 std::vector<char> Graph::needed(std::span<const Value> values) const {
   std::vector<char> need(nodes_.size(), 0);
   for (const Value& v : values)
-    if (v.valid()) need[static_cast<std::size_t>(v.node)] = 1;
+    if (v.valid()) need[static_cast<std::size_t>(checked(v).node)] = 1;
   for (std::size_t i = nodes_.size(); i-- > 0;)
     if (need[i])
       for (const Value& v : nodes_[i].inputs)

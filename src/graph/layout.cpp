@@ -210,7 +210,8 @@ ChannelMap permuted(const ChannelMap& x, const std::vector<index_t>& source) {
   if (x.empty()) return {};
   ChannelMap inverse(source.size(), -1);
   for (std::size_t j = 0; j < source.size(); ++j) {
-    if (source[j] < 0) return {};
+    const bool inside = source[j] >= 0 && at(source[j]) < inverse.size();
+    if (!inside || inverse[at(source[j])] >= 0) return {};
     inverse[at(source[j])] = static_cast<index_t>(j);
   }
   ChannelMap y(x.size());

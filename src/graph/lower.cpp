@@ -4,6 +4,7 @@
 #include <map>
 #include <numeric>
 
+#include "core/memory.hpp"
 #include "graph/program.hpp"
 #include "graph/rewrite.hpp"
 
@@ -327,6 +328,8 @@ class Lowerer {
 
   void lower_gather(int node) {
     const Node& n = g_.node(node);
+    if (is_entry(g_.node(n.inputs[0]).role))
+      throw ShapeError(std::string(n.op->name) + " '" + n.name + "' of a parameter");
     const int y = home({node, 0});
     if (g_.node(n.inputs[0]).role == Role::computed &&
         p_.places[at(home(n.inputs[0]))].buffer == p_.places[at(y)].buffer)
@@ -443,6 +446,7 @@ class Lowerer {
   }
 
   void sink(Step::Kind kind, const Node& entry, Value v) {
+    if (home(v) < 0) throw ShapeError("'" + entry.name + "' cannot take the numbers of a parameter");
     Step step;
     step.kind = kind;
     step.node = v.node;
@@ -486,16 +490,26 @@ class Lowerer {
   std::vector<Step>* steps_ = nullptr;
 };
 
-}  // namespace
-
-namespace {
-
 void check(const Exec& exec) {
   if (exec.device != Device::cpu) throw DeviceError("this build runs on the CPU only");
   if (exec.isa != Isa::automatic && exec.isa != Isa::scalar) throw DeviceError("this build has scalar kernels only");
   constexpr std::array<index_t, 5> blocks{0, 1, 4, 8, 16};
   if (std::find(blocks.begin(), blocks.end(), exec.block) == blocks.end())
     throw Error("a block of " + std::to_string(exec.block) + " channels came, wanted 1, 4, 8 or 16");
+  constexpr int most_threads = 1024;
+  if (exec.threads < 0 || exec.threads > most_threads)
+    throw Error(std::to_string(exec.threads) + " threads came, wanted 0 to " + std::to_string(most_threads));
+}
+
+/// Rather an error than a machine that swaps, or a process that is killed when it touches the pages.
+void check_memory(const Program& program) {
+  const std::size_t wanted =
+      program.arena_bytes + program.persistent_bytes + program.packed_bytes + program.workspace_bytes;
+  const std::size_t there = core::physical_memory();
+  const auto mib = [](std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+  if (there > 0 && wanted > there)
+    throw Error("the plan needs " + mib(wanted) + " of memory, this machine has " + mib(there) +
+                ": use smaller pictures or a smaller batch");
 }
 
 }  // namespace
@@ -521,6 +535,7 @@ Program compile(const Graph& graph, const Parameters& parameters, const PlanOpti
   }
   Lowerer(program, parameters, options, forward_nodes).run();
   assign_offsets(program, options.exec.dtype);
+  check_memory(program);
   return program;
 }
 

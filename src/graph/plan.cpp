@@ -115,9 +115,13 @@ struct Plan::Impl {
     }
   }
 
+  void require(DType type) const {
+    if (type != options.exec.dtype) throw Error("the plan has another element type than was asked for");
+  }
+
   [[nodiscard]] AnyView port(const std::vector<graph::Program::Port>& ports, std::string_view name, DType type,
                              const char* what) {
-    if (type != options.exec.dtype) throw Error("the plan has another element type than was asked for");
+    require(type);
     for (const graph::Program::Port& p : ports)
       if (p.name == name) return view(program.places[at(p.place)]);
     throw Error("the plan has no " + std::string(what) + " '" + std::string(name) + "'");
@@ -140,7 +144,8 @@ Plan& Plan::operator=(Plan&&) noexcept = default;
 
 AnyView Plan::input_any(std::size_t i, DType type) {
   if (i >= impl_->program.inputs.size()) throw Error("the plan has no input " + std::to_string(i));
-  return impl_->port(impl_->program.inputs, impl_->program.inputs[i].name, type, "input");
+  impl_->require(type);
+  return impl_->view(impl_->program.places[at(impl_->program.inputs[i].place)]);
 }
 AnyView Plan::output_any(std::string_view name, DType type) {
   return impl_->port(impl_->program.outputs, name, type, "output");

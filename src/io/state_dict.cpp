@@ -1,6 +1,7 @@
 // State dicts: the parameters of a network as a file of named tensors.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -86,8 +87,12 @@ bool check_numbers(const Tensor& tensor, const std::string& name, Problems& prob
   const T* value = tensor.data<T>();
   const bool finite = std::all_of(value, value + tensor.numel(), [](T v) { return std::isfinite(v); });
   const bool variance = name.ends_with("running_var");
+  constexpr double largest_counter = 9007199254740992.0;  // 2^53: every count up to it is exact
+  const auto is_count = [](double v) { return v >= 0 && v <= largest_counter && v == std::floor(v); };
   if (!finite)
     problems.add("with NaN or infinity", in_quotes(name));
+  else if (is_counter(name) && !std::all_of(value, value + tensor.numel(), is_count))
+    problems.add("that count no batches", in_quotes(name));
   else if (variance && std::any_of(value, value + tensor.numel(), [](T v) { return v < 0; }))
     problems.add("with a negative variance", in_quotes(name));
   else
@@ -133,10 +138,22 @@ constexpr std::array<const char*, 80> coco_names{
     "toaster",        "sink",       "refrigerator",  "book",          "clock",        "vase",          "scissors",
     "teddy bear",     "hair drier", "toothbrush"};
 
-/// Names in a JSON list or an object {"0": name}; nothing when the text is neither.
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == at)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  return parts;
+}
+
+/// Names in a JSON list, an object {"0": name}, or separated by |; nothing when the text is neither.
 std::vector<std::string> parse_names(const std::string& text) {
   const nlohmann::json parsed = nlohmann::json::parse(text, nullptr, false);
   std::vector<std::string> names;
+  if (parsed.is_discarded() && text.find('|') != std::string::npos) return split(text, '|');
   if (!parsed.is_array() && !parsed.is_object()) return names;
   for (std::size_t i = 0; i < parsed.size(); ++i) {
     const std::string key = std::to_string(i);
@@ -198,8 +215,14 @@ void save_state_dict(const std::filesystem::path& path, const Parameters& parame
 
 std::vector<std::string> class_names(const std::map<std::string, std::string>& metadata, index_t classes) {
   std::vector<std::string> names;
-  if (const auto at = metadata.find(std::string(metadata_key::names)); at != metadata.end())
+  if (const auto at = metadata.find(std::string(metadata_key::names)); at != metadata.end() && !at->second.empty()) {
     names = parse_names(at->second);
+    if (names.empty())
+      throw FormatError("the weights' class names are neither a JSON list nor an object nor separated by |");
+    for (std::string& name : names)  // they end up on terminals
+      std::replace_if(
+          name.begin(), name.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
+  }
   if (!names.empty() && static_cast<index_t>(names.size()) != classes)
     throw FormatError("the weights name " + std::to_string(names.size()) + " classes; the model has " +
                       std::to_string(classes));

@@ -23,8 +23,7 @@ std::vector<Shape> infer(const Attributes&, Shapes in) {
 std::vector<Shape> infer_bwd(const Attributes& a, Shapes in) {
   require_inputs(in, 2, 2);
   require_shape("dy", in[1], in[0]);
-  if (a.integer("act") < 1 || a.integer("act") > static_cast<index_t>(Act::gelu))
-    throw ShapeError("act=" + std::to_string(a.integer("act")) + " names no activation");
+  static_cast<void>(activation_attribute(a));
   return {in[0]};
 }
 
@@ -61,6 +60,13 @@ constexpr OpDef define(std::string_view name) {
 
 }  // namespace
 
+Activation activation_attribute(const Attributes& a) {
+  const index_t kind = a.integer("act");
+  if (kind < 0 || kind > static_cast<index_t>(Act::gelu))
+    throw ShapeError("act=" + std::to_string(kind) + " names no activation");
+  return {static_cast<Act>(kind), a.real("slope")};
+}
+
 const OpDef silu = define<Act::silu>("silu");
 const OpDef mish = define<Act::mish>("mish");
 const OpDef relu = define<Act::relu>("relu");
@@ -76,8 +82,7 @@ const OpDef act_bwd{
     .maps = elementwise_maps,
     .cost = cost,
     .reference = Reference::of([]<class T>(const KernelCall& k) {
-      const auto kind = static_cast<Act>(k.attributes->integer("act"));
-      kernels::act_bwd<T>(k.in<T>(0), k.in<T>(1), k.out<T>(0), {kind, k.attributes->real("slope")});
+      kernels::act_bwd<T>(k.in<T>(0), k.in<T>(1), k.out<T>(0), activation_attribute(*k.attributes));
     }),
 };
 

@@ -41,7 +41,7 @@ std::vector<Shape> infer_shuffle(const Attributes& a, Shapes in) {
 
 void check_range(index_t first, index_t count, index_t channels) {
   if (first < 0 || count < 1 || count > channels || first > channels - count)
-    throw ShapeError("channels " + std::to_string(first) + " to " + std::to_string(first + count) + " leave the " +
+    throw ShapeError(std::to_string(count) + " channels from " + std::to_string(first) + " on leave the " +
                      std::to_string(channels) + " that there are");
 }
 
@@ -63,6 +63,7 @@ std::vector<Shape> infer_concat(const Attributes&, Shapes in) {
   for (const Shape& x : in.subspan(1)) {
     if (x.n != y.n || x.h != y.h || x.w != y.w)
       throw ShapeError("inputs " + to_string(in[0]) + " and " + to_string(x) + " differ in more than channels");
+    require_at_most("the number of channels", x.c);
     y.c += x.c;
   }
   return {y};

@@ -33,10 +33,19 @@ inline void require_at_least(const char* what, index_t came, index_t least) {
     throw ShapeError(std::string(what) + " is " + std::to_string(came) + ", wanted at least " + std::to_string(least));
 }
 
+/// Geometry beyond this has no meaning for a picture, and below it no sum of a few terms overflows.
+inline constexpr index_t largest_extent = index_t{1} << 31;
+
+inline void require_at_most(const char* what, index_t came, index_t most = largest_extent) {
+  if (came > most)
+    throw ShapeError(std::string(what) + " is " + std::to_string(came) + ", wanted at most " + std::to_string(most));
+}
+
+/// The activation that attributes "act" (a kernels::Act) and "slope" name; throws ShapeError when there is no such one.
+kernels::Activation activation_attribute(const Attributes& a);
+
 inline std::string_view elementwise_maps(const Attributes&, Shapes inputs) {
   return inputs.size() == 1 ? "-a>-a" : "-a,-a>-a";
 }
-
-inline std::vector<Shape> same_as_first(const Attributes&, Shapes inputs) { return {inputs[0]}; }
 
 }  // namespace slimneck::ops

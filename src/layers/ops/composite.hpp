@@ -12,13 +12,16 @@ inline constexpr AttributeSpec composite_attributes[] = {
     {"dilation", Kind::integer, false, 1}, {"groups", Kind::integer, false, 1}, {"eps", Kind::real, false, 1e-3},
     {"act", Kind::integer, false, 0},      {"slope", Kind::real, false, 0.01},  {"train", Kind::integer, false, 0}};
 
-inline kernels::Activation composite_act(const Attributes& a) {
-  return {static_cast<kernels::Act>(a.integer("act")), a.real("slope")};
-}
+/// What of them a backward node needs; norm_act_of takes it.
+inline constexpr AttributeSpec norm_act_attributes[] = {
+    {"eps", Kind::real, false, 1e-3}, {"act", Kind::integer, false, 0}, {"slope", Kind::real, false, 0.01}};
 
-/// eps, act and slope, for a backward node.
 inline Attributes norm_act_of(const Attributes& a) {
   return {{"eps", a.real("eps")}, {"act", a.integer("act")}, {"slope", a.real("slope")}};
+}
+
+inline void require_training_form(const Attributes& a) {
+  if (a.integer("train") == 0) throw ShapeError("a composite in its inference form (train=0) has no gradient");
 }
 
 /// How the convolution of a composite is computed: by the scalar specification, or on blocked views.
@@ -37,7 +40,8 @@ template <class T>
 void norm_act(View<const T> z, View<const T> mean, View<const T> var, View<const T> gamma, View<const T> beta,
               View<T> y, const Attributes& a) noexcept {
   kernels::bn_apply<T>(z, mean, var, gamma, beta, y, a.real("eps"));
-  if (const kernels::Activation act = composite_act(a); act.kind != kernels::Act::none) kernels::act_fwd<T>(y, y, act);
+  if (const kernels::Activation act = activation_attribute(a); act.kind != kernels::Act::none)
+    kernels::act_fwd<T>(y, y, act);
 }
 
 /// The adjoint under batch statistics. scratch has the layout of z and may be dz when dz is not dy; dz may be dy.
@@ -46,7 +50,7 @@ void norm_act_bwd(View<const T> dy, View<const T> z, View<const T> mean, View<co
                   View<const T> beta, View<T> scratch, View<T> dz, View<T> dgamma, View<T> dbeta,
                   const Attributes& a) noexcept {
   View<const T> du = dy;
-  if (const kernels::Activation act = composite_act(a); act.kind != kernels::Act::none) {
+  if (const kernels::Activation act = activation_attribute(a); act.kind != kernels::Act::none) {
     kernels::bn_apply<T>(z, mean, var, gamma, beta, scratch, a.real("eps"));
     kernels::act_bwd<T>(scratch, dy, dz, act);
     du = dz;

@@ -60,6 +60,7 @@ Lowering lower(const LowerContext& context) {
 std::vector<Shape> infer_bwd_x(const Attributes& a, Shapes in) {
   require_inputs(in, 2, 2);
   const Shape &dy = in[0], &w = in[1];
+  require_at_most("groups", a.integer("groups"));
   const Shape dx{dy.n, w.c * a.integer("groups"), a.integer("h"), a.integer("w")};
   require_shape("dy", dy, convolved(a, dx, w));
   return {dx};
@@ -121,10 +122,11 @@ std::vector<OpCase> cases() {
        {{1, 2, 7, 7}, {2, 2, 3, 3}},
        {{"dilation", index_t{2}}, {"pad_h", index_t{2}}, {"pad_w", index_t{2}}}},
       {"1x3", {{1, 2, 4, 5}, {3, 2, 1, 3}}, {{"pad_w", index_t{1}}}},
-      {"sc_64_64_80", {{1, 64, 80, 80}, {64, 64, 3, 3}}, {{"pad_h", index_t{1}}, {"pad_w", index_t{1}}}, true},
+      {"sc_64_64_80", {{1, 64, 80, 80}, {64, 64, 3, 3}}, {{"pad_h", index_t{1}}, {"pad_w", index_t{1}}}, 1, true},
       {"dw5_64_80",
        {{1, 64, 80, 80}, {64, 1, 5, 5}},
        {{"groups", index_t{64}}, {"pad_h", index_t{2}}, {"pad_w", index_t{2}}},
+       1,
        true},
   };
 }

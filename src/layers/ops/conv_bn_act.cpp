@@ -8,12 +8,10 @@ namespace slimneck::ops {
 
 namespace {
 
-constexpr AttributeSpec bwd_attributes[] = {
-    {"eps", Kind::real, false, 1e-3}, {"act", Kind::integer, false, 0}, {"slope", Kind::real, false, 0.01}};
-
 std::vector<Shape> infer(const Attributes& a, Shapes in) {
   const bool train = a.integer("train") != 0;
   require_inputs(in, train ? 4 : 6, train ? 4 : 6);
+  static_cast<void>(activation_attribute(a));
   const Shape z = convolved(a, in[0], in[1]), v = channel_vector(z);
   for (const Shape& s : in.subspan(2)) require_shape("a number per channel", s, v);
   if (!train) return {z};
@@ -52,7 +50,8 @@ Lowering lower(const LowerContext& context) {
 }
 
 void gradient(GradientContext& g) {
-  if (g.attributes().integer("train") == 0 || !g.gradient().valid()) return;
+  require_training_form(g.attributes());
+  if (!g.gradient().valid()) return;
   const Value bwd = g.emit(bn_act_bwd, {g.gradient(), g.output(1), g.output(2), g.output(3), g.input(2), g.input(3)},
                            norm_act_of(g.attributes()), "bwd_bn_act");
   g.contribute(2, {bwd.node, 1});
@@ -89,7 +88,7 @@ const OpDef conv_bn_act{
 /// dy, z, mean, var, gamma, beta -> dz, dgamma, dbeta for y = act(bn(z)).
 const OpDef bn_act_bwd{
     .name = "bn_act_bwd",
-    .attributes = bwd_attributes,
+    .attributes = norm_act_attributes,
     .infer = [](const Attributes&, Shapes in) -> std::vector<Shape> {
       require_inputs(in, 6, 6);
       require_shape("z", in[1], in[0]);

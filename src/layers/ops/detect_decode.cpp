@@ -19,7 +19,8 @@ std::vector<Shape> infer(const Attributes& a, Shapes in) {
     if (x.n != y.n || x.c != y.w * na || y.w < 5)
       throw ShapeError("head " + to_string(x) + " does not fit " + std::to_string(na) + " anchors and head " +
                        to_string(in[1]));
-    y.h += na * x.h * x.w;
+    y.h += x.h * x.w * na;  // at most x.numel(), which fits
+    require_at_most("the number of rows", y.h);
   }
   return {y};
 }

@@ -1,5 +1,7 @@
 #include "layers/ops/geometry.hpp"
 
+#include <algorithm>
+
 #include "kernels/conv2d/blocked.hpp"
 
 namespace slimneck::ops {
@@ -8,6 +10,10 @@ namespace {
 
 index_t extent(const char* axis, index_t in, index_t k, index_t p, const Attributes& a) {
   const index_t s = a.integer("stride"), d = a.integer("dilation");
+  require_at_most("dilation", d, largest_extent / std::max<index_t>(k, 1));
+  require_at_most("a kernel's extent", k);
+  require_at_most("padding", p);
+  require_at_most(axis, in);
   const index_t span = in + 2 * p - d * (k - 1) - 1;
   if (in < 1 || k < 1 || span < 0)
     throw ShapeError(std::string("a kernel of ") + std::to_string(k) + " with padding " + std::to_string(p) +

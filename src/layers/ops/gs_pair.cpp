@@ -8,9 +8,6 @@ namespace slimneck::ops {
 
 namespace {
 
-constexpr AttributeSpec bwd_attributes[] = {
-    {"eps", Kind::real, false, 1e-3}, {"act", Kind::integer, false, 0}, {"slope", Kind::real, false, 0.01}};
-
 /// The depthwise half keeps the map's extent: stride 1, padding k/2.
 kernels::Conv2d depthwise(const Shape& map, const Shape& w) {
   kernels::Conv2d g;
@@ -23,6 +20,7 @@ kernels::Conv2d depthwise(const Shape& map, const Shape& w) {
 std::vector<Shape> infer(const Attributes& a, Shapes in) {
   const bool train = a.integer("train") != 0;
   require_inputs(in, train ? 7 : 11, train ? 7 : 11);
+  static_cast<void>(activation_attribute(a));
   const Shape z = convolved(a, in[0], in[1]), v = channel_vector(z);
   const std::size_t w2 = train ? 4 : 6;
   if (in[w2].n != z.c || in[w2].c != 1 || in[w2].h % 2 == 0 || in[w2].w % 2 == 0)
@@ -72,7 +70,7 @@ Lowering lower(const LowerContext& context) {
 }
 
 void gradient(GradientContext& g) {
-  if (g.attributes().integer("train") == 0) return;
+  require_training_form(g.attributes());
   const Value bwd = g.emit(gs_pair_bwd,
                            {g.gradient(0), g.gradient(1), g.output(2), g.output(3), g.output(4), g.output(5),
                             g.output(6), g.output(7), g.input(2), g.input(3), g.input(4), g.input(5), g.input(6)},
@@ -128,16 +126,18 @@ const OpDef gs_pair{
       const Shape v{1, 4, 1, 1};
       return {{"1x1_mish",
                {{2, 3, 3, 4}, {4, 3, 1, 1}, v, v, {4, 1, 5, 5}, v, v},
-               {{"act", index_t{2}}, {"train", index_t{1}}}},
+               {{"act", index_t{2}}, {"train", index_t{1}}},
+               2},
               {"3x3_s2_none",
                {{2, 3, 5, 4}, {4, 3, 3, 3}, v, v, {4, 1, 5, 5}, v, v},
-               {{"stride", index_t{2}}, {"pad_h", index_t{1}}, {"pad_w", index_t{1}}, {"train", index_t{1}}}}};
+               {{"stride", index_t{2}}, {"pad_h", index_t{1}}, {"pad_w", index_t{1}}, {"train", index_t{1}}},
+               2}};
     },
 };
 
 const OpDef gs_pair_bwd{
     .name = "gs_pair_bwd",
-    .attributes = bwd_attributes,
+    .attributes = norm_act_attributes,
     .infer = infer_bwd,
     .maps = [](const Attributes&, Shapes) -> std::string_view {
       return "-b,-b,-b,-b,-b,-b,-b,-b,-b,-b,b-,-b,-b>-b,-b,-b,b-,-b,-b";

@@ -15,6 +15,7 @@ Shape pooled(const Attributes& a, const Shape& x) {
   require_at_least("kernel", p.kernel, 1);
   require_at_least("stride", p.stride, 1);
   require_at_least("pad", p.pad, 0);
+  for (const index_t extent : {p.kernel, p.pad, x.h, x.w}) require_at_most("an extent", extent);
   if (2 * p.pad > p.kernel) throw ShapeError("pad=" + std::to_string(p.pad) + " is more than half of the kernel");
   const index_t h = x.h + 2 * p.pad - p.kernel, w = x.w + 2 * p.pad - p.kernel;
   if (h < 0 || w < 0)

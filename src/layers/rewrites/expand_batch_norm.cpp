@@ -24,7 +24,7 @@ Graph apply(const Graph& old, Mode mode) {
     const Value running =
         fresh.add(ops::bn_running, {mean, var, fresh(n.inputs[3]), fresh(n.inputs[4]), fresh(n.inputs[5])},
                   {{"momentum", n.attributes.real("momentum")}, {"count", s.n * s.h * s.w}}, n.name + ".running");
-    if (old.node(n.inputs[3]).role != Role::state) continue;  // a batch norm without a memory
+    if (!has_memory(old, n)) continue;
     for (int k = 0; k < 3; ++k) fresh.update(fresh(n.inputs[static_cast<std::size_t>(k) + 3]), {running.node, k});
   }
   return fresh.finish();

@@ -25,8 +25,9 @@ Match match(const Graph& g, const graph::Readers& readers, int conv) {
   const int norm = readers.only({conv, 0});
   if (norm < 0 || g.node(norm).op != &ops::batch_norm || !(g.node(norm).inputs[0] == Value{conv, 0})) return {};
   const Node& bn = g.node(norm);
-  for (const Value& v : {n.inputs[1], bn.inputs[1], bn.inputs[2], bn.inputs[3], bn.inputs[4], bn.inputs[5]})
-    if (g.node(v).role != Role::parameter && g.node(v).role != Role::state) return {};
+  for (const Value& v : {n.inputs[1], bn.inputs[1], bn.inputs[2]})
+    if (g.node(v).role != Role::parameter) return {};
+  if (!has_memory(g, bn)) return {};
   const int act = readers.only({norm, 0});
   return {norm, act >= 0 && act_of(g.node(act).op) != kernels::Act::none ? act : -1};
 }

@@ -10,7 +10,8 @@ namespace slimneck::rewrites {
 namespace {
 
 bool same_act(const Attributes& a, const Attributes& b) {
-  return a.integer("act") == b.integer("act") && a.real("slope") == b.real("slope") && a.real("eps") == b.real("eps");
+  return a.integer("train") == b.integer("train") && a.integer("act") == b.integer("act") &&
+         a.real("slope") == b.real("slope") && a.real("eps") == b.real("eps");
 }
 
 /// A depthwise convolution with an odd square kernel that keeps the map's extent.
