@@ -1,0 +1,49 @@
+// The fast dense convolutions and when each is used.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "kernels/dispatch.hpp"
+
+namespace slimneck::kernels {
+
+/// May Winograd's algorithms be used? They round more (F(4x4) about ten times) and are no longer exact on integers.
+enum class Algorithm : std::uint8_t { best, direct };
+
+/// One way to compute a convolution in one direction.
+struct ConvVariant {
+  std::string_view name;
+  void (*Kernels::*run)(const ConvArgs&) noexcept;
+  WeightOrder order;  ///< of the weights, before `prepare`
+  /// Turns weights in `order` into what the kernel reads (Winograd); null when that is the same.
+  void (*Kernels::*prepare)(const WeightArgs&) noexcept;
+  Algorithm algorithm;                               ///< direct: exact on integers
+  bool (*suits)(const ConvArgs&, index_t lanes);     ///< can compute this geometry, and is worth it
+  index_t (*strip)(const ConvArgs&, index_t lanes);  ///< rows of y per task, for ConvArgs::strip
+  /// Floats of prepared weights for o and c physical channels and kh x kw taps.
+  index_t (*weights)(index_t o, index_t c, index_t taps);
+  index_t (*workspace)(const ConvArgs&, index_t lanes, int threads);  ///< floats
+};
+
+struct ConvGradVariant {
+  std::string_view name;
+  void (*Kernels::*run)(const ConvGradArgs&) noexcept;
+  WeightOrder order;  ///< of dw
+  Algorithm algorithm;
+  bool (*suits)(const ConvGradArgs&, index_t lanes);
+  index_t (*workspace)(const ConvGradArgs&, index_t lanes, int threads);  ///< floats
+};
+
+/// In order of preference; the last of each suits everything.
+SLIMNECK_EXPORT std::span<const ConvVariant> conv_fwd_variants() noexcept;
+SLIMNECK_EXPORT std::span<const ConvVariant> conv_bwd_x_variants() noexcept;
+SLIMNECK_EXPORT std::span<const ConvGradVariant> conv_bwd_w_variants() noexcept;
+
+/// The first that suits.
+SLIMNECK_EXPORT const ConvVariant& choose_conv_fwd(const ConvArgs& args, index_t lanes, Algorithm algorithm) noexcept;
+SLIMNECK_EXPORT const ConvVariant& choose_conv_bwd_x(const ConvArgs& args, index_t lanes, Algorithm algorithm) noexcept;
+SLIMNECK_EXPORT const ConvGradVariant& choose_conv_bwd_w(const ConvGradArgs& args, index_t lanes,
+                                                         Algorithm algorithm) noexcept;
+
+}  // namespace slimneck::kernels
