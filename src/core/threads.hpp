@@ -3,6 +3,9 @@
 
 namespace slimneck::core {
 
+/// Threads that a parallel region of the current thread would have.
+int max_threads() noexcept;
+
 /// Sets the number of OpenMP threads for the parallel regions that the current thread starts; restores it at the end.
 class ThreadScope {
  public:
