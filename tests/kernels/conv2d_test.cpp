@@ -325,3 +325,147 @@ TEST_CASE("dense convolutions keep to the error bound of a float sum") {
     check(k, Fill::positive, 1, 4);
   }
 }
+
+namespace {
+
+/// Everything that an Epilogue may hold for k.y(), as numbers per channel and a blocked residual.
+struct Ends {
+  GuardedBuffer scale, bias;
+  Blocked residual;
+
+  Ends(const Shape& y, index_t lanes, index_t gap, index_t slack)
+      : scale(blocks_of(y.c, lanes) * lanes, slack), bias(scale.size(), slack), residual(y, lanes, gap, slack) {
+    fill(scale.data(), scale.size(), Fill::normal, 5);
+    fill(bias.data(), bias.size(), Fill::normal, 6);
+    Tensor r(y);
+    fill(r.data<float>(), r.numel(), Fill::normal, 7);
+    residual.set(r.view<float>());
+  }
+  void give_residual(Epilogue& e) const {
+    e.residual = residual.view.data;
+    e.rn = residual.view.sn;
+    e.rb = residual.view.sc;
+    e.rh = residual.view.sh;
+  }
+};
+
+/// y = act(sum * scale + bias) + residual, with an allowance for the rounding of the sum and of the activation.
+index_t epilogue_mismatches(View<const float> got, const Problem& p, const Epilogue& e, const Ends& ends,
+                            double looser) {
+  index_t wrong = 0;
+  const View<const float> sum = p.y.view<float>(), bound = p.y_bound.view<float>();
+  const Activation act{e.act, static_cast<double>(e.slope)};
+  for (index_t n = 0; n < sum.shape.n; ++n)
+    for (index_t c = 0; c < sum.shape.c; ++c)
+      for (index_t i = 0; i < sum.shape.h; ++i)
+        for (index_t j = 0; j < sum.shape.w; ++j) {
+          const double scale = e.scale ? static_cast<double>(e.scale[c]) : 1,
+                       bias = e.bias ? static_cast<double>(e.bias[c]) : 0;
+          double want = act_value(act, static_cast<double>(sum.at(n, c, i, j)) * scale + bias);
+          if (e.residual) want += static_cast<double>(ends.residual.view.at(n, c, i, j));
+          const double from_sum =
+              sum_bound(static_cast<double>(bound.at(n, c, i, j)), p.shape.c * p.shape.kh * p.shape.kw);
+          const double allowed = looser * 1.2 * std::fabs(scale) * from_sum + 1e-6 * (1 + std::fabs(want));
+          if (!(std::fabs(static_cast<double>(got.at(n, c, i, j)) - want) <= allowed)) ++wrong;
+        }
+  return wrong;
+}
+
+/// The moments of every part together against those of the stored numbers.
+void check_moments(const GuardedBuffer& moments, View<const float> y, index_t strip, index_t lanes) {
+  const index_t strips = (y.shape.h + strip - 1) / strip, channels = blocks_of(y.shape.c, lanes) * lanes;
+  index_t wrong = 0;
+  for (index_t c = 0; c < y.shape.c; ++c)
+    for (index_t n = 0; n < y.shape.n; ++n)
+      for (index_t s = 0; s < strips; ++s) {
+        const float* m = moments.data() + (n * strips + s) * 3 * channels + c;
+        const auto offset = static_cast<double>(m[0]);
+        double sum = 0, squares = 0, magnitude = 0;
+        index_t count = 0;
+        for (index_t i = s * strip; i < std::min(y.shape.h, (s + 1) * strip); ++i)
+          for (index_t j = 0; j < y.shape.w; ++j, ++count) {
+            const double d = static_cast<double>(y.at(n, c, i, j)) - offset;
+            sum += d;
+            magnitude += std::fabs(d);
+            squares += d * d;
+          }
+        const double rounding = std::ldexp(4 + 2 * std::sqrt(static_cast<double>(count)), -24);
+        if (!(std::fabs(static_cast<double>(m[channels]) - sum) <= rounding * magnitude)) ++wrong;
+        if (!(std::fabs(static_cast<double>(m[2 * channels]) - squares) <= 2 * rounding * squares)) ++wrong;
+      }
+  CHECK(wrong == 0);
+}
+
+void check_epilogues(const Kernels& kernels, const Problem& p, index_t gap, index_t slack) {
+  const Case& k = p.shape;
+  const index_t lanes = kernels.lanes;
+  Blocked x(k.x(), k.planes ? 1 : lanes, gap, slack);
+  x.set(p.x.view<float>());
+  const Ends ends(k.y(), lanes, gap, slack);
+  for (const ConvVariant& v : conv_fwd_variants()) {
+    ConvArgs a = forward_args(k, lanes);
+    if (!v.suits(a, lanes)) continue;
+    INFO("variant ", std::string(v.name));
+    const double looser = v.algorithm == Algorithm::direct ? 1 : winograd_factor;
+    for (const Act act : {Act::none, Act::silu, Act::relu, Act::leaky_relu, Act::sigmoid})
+      for (const bool residual : {false, true}) {
+        a.epilogue = {};
+        a.epilogue.act = act;
+        a.epilogue.slope = 0.1F;
+        if (act != Act::relu) a.epilogue.scale = ends.scale.data();
+        if (act != Act::sigmoid) a.epilogue.bias = ends.bias.data();
+        if (residual) ends.give_residual(a.epilogue);
+        Blocked y(k.y(), lanes, gap, slack);
+        y.fill_with(sentinel);
+        run(kernels, v, a, k, p.w, x, y, 2, slack);
+        CHECK(epilogue_mismatches(y.view, p, a.epilogue, ends, looser) == 0);
+        CHECK(y.gaps_hold(sentinel));
+      }
+    a.epilogue = {};
+    const index_t strip = v.strip(a, lanes), strips = (k.oh() + strip - 1) / strip;
+    GuardedBuffer moments(k.n * strips * 3 * blocks_of(k.o, lanes) * lanes, slack);
+    a.epilogue.moments = moments.data();
+    Blocked y(k.y(), lanes, gap, slack);
+    run(kernels, v, a, k, p.w, x, y, 2, slack);
+    CHECK(epilogue_mismatches(y.view, p, a.epilogue, ends, looser) == 0);
+    check_moments(moments, y.view, strip, lanes);
+    CHECK(moments.intact());
+  }
+}
+
+/// y += sum, in both directions of the data.
+void check_adding(const Kernels& kernels, std::span<const ConvVariant> variants, ConvArgs a, const Problem& p,
+                  const Tensor& from, const Tensor& want, index_t gap, index_t slack) {
+  Blocked x(from.shape(), a.planes > 0 ? 1 : kernels.lanes, gap, slack);
+  x.set(from.view<float>());
+  a.epilogue.add = true;
+  for (const ConvVariant& v : variants) {
+    if (!v.suits(a, kernels.lanes) || v.algorithm != Algorithm::direct) continue;
+    INFO("variant ", std::string(v.name));
+    Blocked y(want.shape(), kernels.lanes, gap, slack);
+    y.fill_with(3);
+    run(kernels, v, a, p.shape, p.w, x, y, 2, slack);
+    Tensor sum = want;
+    for (index_t i = 0; i < sum.numel(); ++i) sum.data<float>()[i] += 3;
+    CHECK(mismatches(y.view, sum, want, 1, true) == 0);
+    CHECK(y.gaps_hold(3));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("dense convolutions end with scale, bias, activation, residual, moments, or add to what is there") {
+  for (const Case& k : {Case{2, 17, 7, 33, 48, 3, 3, 1, 1, 1}, Case{1, 48, 9, 31, 80, 1, 1, 1, 0, 0},
+                        Case{2, 16, 5, 18, 16, 1, 1, 1, 0, 0}, Case{1, 17, 14, 18, 33, 3, 3, 2, 1, 1},
+                        Case{1, 17, 8, 9, 16, 5, 5, 1, 2, 2}, Case{1, 16, 2, 3, 16, 3, 3, 1, 1, 1}}) {
+    const Problem real(k, Fill::normal), whole(k, Fill::integers);
+    for (const Isa isa : available_isas()) {
+      const Kernels& kernels = *kernels_of(isa);
+      INFO(std::string(name_of(isa)), " ", to_text(k));
+      check_epilogues(kernels, real, 1, 8);
+      check_adding(kernels, conv_fwd_variants(), forward_args(k, kernels.lanes), whole, whole.x, whole.y, 1, 28);
+      if (!k.planes)
+        check_adding(kernels, conv_bwd_x_variants(), backward_args(k, kernels.lanes), whole, whole.dy, whole.dx, 1, 4);
+    }
+  }
+}
