@@ -1,7 +1,7 @@
 // Convolutions between blocked maps with weights from plain views: what the fast kernels on plain views are made of.
 //
-// Each struct is one convolution that is ready to run. Its constructor chooses the variant and takes its pieces of the
-// workspace (of a workspace without memory it only counts them); run() packs the weights and computes.
+// Each object is one convolution, ready to run. Its constructor chooses the variant and takes its pieces of the workspace
+// (of a workspace without memory it only counts them); run() packs the weights and computes.
 #pragma once
 
 #include "kernels/conv2d/variants.hpp"
@@ -10,74 +10,50 @@
 
 namespace slimneck::kernels::plain {
 
-/// A convolution of maps of this extent; for depthwise ones w.c is 1 and w.n the channels.
+/// Extents of x, w and y = conv(x, w), one group; for a depthwise convolution w.n is the channels and w.c is 1.
 struct ConvShape {
   Shape x, w, y;
   Conv2d geometry;
 };
 
-/// y = epilogue(conv(x, w)), one group.
-class DenseForward {
+/// Forward: y = epilogue(conv(x, w)). Backward: run(dy, w, dx) is the adjoint in x.
+class DenseData {
  public:
-  DenseForward(const Machine& machine, const ConvShape& shape, Algorithm algorithm, Workspace& workspace);
+  DenseData(const Machine& machine, const ConvShape& shape, bool backward, Algorithm algorithm, Workspace& workspace);
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept;
 
  private:
-  const Machine& machine_;
-  ConvShape shape_;
+  Machine machine_;
   ConvArgs args_;
   const ConvVariant* variant_;
-  float *plain_, *packed_, *prepared_, *scratch_;
-  friend class DenseBackward;
+  WeightArgs weights_;
+  float *plain_, *packed_, *prepared_ = nullptr;
 };
 
-/// dx = the adjoint in x, one group.
-class DenseBackward {
- public:
-  DenseBackward(const Machine& machine, const ConvShape& shape, Algorithm algorithm, Workspace& workspace);
-  void run(View<const float> dy, View<const float> w, View<float> dx) const noexcept;
-
- private:
-  const Machine& machine_;
-  ConvShape shape_;
-  ConvArgs args_;
-  const ConvVariant* variant_;
-  float *plain_, *packed_, *prepared_, *scratch_;
-};
-
-/// dw = the adjoint in w, one group.
+/// dw = the adjoint in w.
 class DenseWeights {
  public:
   DenseWeights(const Machine& machine, const ConvShape& shape, Algorithm algorithm, Workspace& workspace);
   void run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept;
 
  private:
-  const Machine& machine_;
-  ConvShape shape_;
+  Machine machine_;
   ConvGradArgs args_;
   const ConvGradVariant* variant_;
-  float *plain_, *packed_, *scratch_;
+  WeightArgs weights_;
+  float* plain_;
 };
 
-class DepthwiseForward {
+class DepthwiseData {
  public:
-  DepthwiseForward(const Machine& machine, const ConvShape& shape, Workspace& workspace);
+  DepthwiseData(const Machine& machine, const ConvShape& shape, bool backward, Workspace& workspace);
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept;
 
  private:
-  const Machine& machine_;
-  ConvShape shape_;
-  float *plain_, *packed_;
-};
-
-class DepthwiseBackward {
- public:
-  DepthwiseBackward(const Machine& machine, const ConvShape& shape, Workspace& workspace);
-  void run(View<const float> dy, View<const float> w, View<float> dx) const noexcept;
-
- private:
-  const Machine& machine_;
-  ConvShape shape_;
+  Machine machine_;
+  WeightArgs weights_;
+  DepthwiseArgs args_;
+  const DepthwiseVariant* variant_;
   float *plain_, *packed_;
 };
 
@@ -87,10 +63,11 @@ class DepthwiseWeights {
   void run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept;
 
  private:
-  const Machine& machine_;
-  ConvShape shape_;
+  Machine machine_;
+  WeightArgs weights_;
   DepthwiseGradArgs args_;
-  float *plain_, *packed_, *scratch_;
+  const DepthwiseGradVariant* variant_;
+  float* plain_;
 };
 
 }  // namespace slimneck::kernels::plain
