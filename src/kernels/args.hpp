@@ -113,3 +113,5 @@ struct DepthwiseGradArgs {
 };
 
 }  // namespace slimneck::kernels
+
+#include "kernels/pointwise/args.hpp"  // IWYU pragma: export
