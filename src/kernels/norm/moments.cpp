@@ -39,9 +39,18 @@ void merge_group(const MomentsArgs& a, index_t first, index_t count) noexcept {
 }  // namespace
 
 void merge_moments(const MomentsArgs& a) noexcept {
-  const index_t groups = (a.channels + group - 1) / group;
+  const index_t groups = (a.last - a.first + group - 1) / group;
 #pragma omp parallel for schedule(static) if (groups > 1)
-  for (index_t g = 0; g < groups; ++g) merge_group(a, g * group, std::min(group, a.channels - g * group));
+  for (index_t g = 0; g < groups; ++g) {
+    const index_t first = a.first + g * group;
+    merge_group(a, first, std::min(group, a.last - first));
+  }
+}
+
+void merge_sums(const float* from, index_t parts, index_t stride, index_t channels, double* to) noexcept {
+  for (index_t c = 0; c < channels; ++c) to[c] = 0;
+  for (index_t part = 0; part < parts; ++part)
+    for (index_t c = 0; c < channels; ++c) to[c] += static_cast<double>(from[part * stride + c]);
 }
 
 }  // namespace slimneck::kernels

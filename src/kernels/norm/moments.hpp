@@ -18,6 +18,7 @@ namespace slimneck::kernels {
 struct MomentsArgs {
   index_t n = 0, h = 0, w = 0;  ///< extent of the map
   index_t strip = 1;            ///< rows of a part
+  index_t first = 0, last = 0;  ///< channels to merge: [first, last)
   index_t channels = 0;         ///< of the whole map, in whole blocks
   const float* moments = nullptr;
   float *mean = nullptr, *var = nullptr;  ///< one number for each channel; biased; 0 for an empty map
@@ -31,5 +32,16 @@ inline constexpr index_t moments_floats(index_t n, index_t h, index_t strip, ind
 }
 
 SLIMNECK_EXPORT void merge_moments(const MomentsArgs& args) noexcept;
+
+/// Rows of a part for kernels that need no particular strip: about a thousand elements per channel, few enough for
+/// sums in float.
+inline constexpr index_t moments_strip(index_t h, index_t w) {
+  const index_t rows = w > 0 ? 1024 / w : 1;
+  return rows < 1 ? 1 : rows > h && h > 0 ? h : rows;
+}
+
+/// Sums in double over parts: to[c] = sum of from[part * stride + c] for c < channels.
+SLIMNECK_EXPORT void merge_sums(const float* from, index_t parts, index_t stride, index_t channels,
+                                double* to) noexcept;
 
 }  // namespace slimneck::kernels
