@@ -69,4 +69,18 @@ void from_dense(const float* from, View<float> to, Write write) noexcept {
   from_blocked(View<const float>(from, to.shape), {}, to, write);
 }
 
+const float* to_vector(View<const float> from, float* to, index_t count, float rest) noexcept {
+  if (!from.data) return nullptr;
+  for (index_t c = 0; c < count; ++c) to[c] = c < from.shape.c ? from.at(0, c, 0, 0) : rest;
+  return to;
+}
+
+void from_vector(const float* from, View<float> to, Write write) noexcept {
+  if (!to.data) return;
+  for (index_t c = 0; c < to.shape.c; ++c) {
+    float& y = to.at(0, c, 0, 0);
+    y = write == Write::add ? y + from[c] : from[c];
+  }
+}
+
 }  // namespace slimneck::kernels::plain

@@ -87,4 +87,28 @@ void to_dense(View<const float> from, float* to) noexcept;
 /// to = from or to += from, from NCHW order without gaps.
 void from_dense(const float* from, View<float> to, Write write) noexcept;
 
+/// Numbers per channel of a view, with `rest` after the last; null where the view has no data.
+const float* to_vector(View<const float> from, float* to, index_t count, float rest = 0) noexcept;
+
+/// The same back; a view without data is left out.
+void from_vector(const float* from, View<float> to, Write write) noexcept;
+
+/// The pointers and strides of a blocked map in an argument struct: set_map(a.x, a.xn, a.xb, a.xh, view).
+template <class T, class Data>
+void set_map(Data*& data, index_t& n, index_t& b, index_t& h, const View<T>& map) noexcept {
+  data = map.data;
+  n = map.sn;
+  b = map.sc;
+  h = map.sh;
+}
+
+/// The extent of a map in an argument struct.
+template <class Args>
+void set_extent(Args& a, const View<const float>& map) noexcept {
+  a.n = map.shape.n;
+  a.blocks = blocks_of(map);
+  a.h = map.shape.h;
+  a.w = map.shape.w;
+}
+
 }  // namespace slimneck::kernels::plain
