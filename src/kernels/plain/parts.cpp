@@ -11,6 +11,14 @@ Machine::Machine(const Exec& exec) {
 
 void fail(std::string_view name, const std::string& what) { throw ShapeError(std::string(name) + ": " + what); }
 
+View<float> Workspace::map(const Shape& shape, index_t lanes) {
+  const index_t floats = checked_multiply(shape.numel(), lanes);  // at most: one channel takes a whole block
+  static_cast<void>(checked_multiply(floats, sizeof(float)));
+  View<float> v(nullptr, shape, lanes);
+  v.data = take(shape.n * v.sn);
+  return v;
+}
+
 void Workspace::check(std::string_view name) const {
   if (used_ > static_cast<index_t>(memory_.size()))
     fail(name, "the workspace has " + std::to_string(memory_.size()) + " floats, wanted " + std::to_string(used_));

@@ -31,12 +31,8 @@ class Workspace {
     used_ += (floats + 15) / 16 * 16;
     return memory_.data() ? memory_.data() + first : nullptr;
   }
-  /// A blocked map.
-  [[nodiscard]] View<float> map(const Shape& shape, index_t lanes) {
-    View<float> v(nullptr, shape, lanes);
-    v.data = take(shape.n * v.sn);
-    return v;
-  }
+  /// A blocked map; throws ShapeError where the extents are negative or too large.
+  [[nodiscard]] View<float> map(const Shape& shape, index_t lanes);
   [[nodiscard]] index_t used() const { return used_; }
   /// Throws ShapeError where the pieces do not fit into the memory.
   void check(std::string_view name) const;
