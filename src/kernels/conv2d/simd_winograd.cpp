@@ -1,0 +1,216 @@
+// Winograd convolution F(MxM, 3x3), stride 1, M = 4 or 2: y = A^T [ sum over c of U[c] * (B^T x[c] B) ] A with
+// U = G w G^T prepared. Forward, and with turned weights the gradient of the data. See winograd_tiles.hpp for the
+// transforms and winograd.hpp for the cut into tasks.
+//
+// For a batch of tiles: V[point][c block][tile][V] = B^T x B; then for each pair of blocks of y, (M + 2)^2 products
+// M[point][block][tile][V] = U[point] V[point], all of c summed in registers; then y = A^T M A of that pair. U is
+// packed [pair][point][c block][o of the pair][V of c][V of o], in the order in which it is read.
+#include "core/threads.hpp"
+#include "kernels/conv2d/tile.hpp"
+#include "kernels/conv2d/winograd.hpp"
+#include "kernels/conv2d/winograd_tiles.hpp"
+#include "kernels/declare.hpp"
+#include "kernels/epilogue.hpp"
+
+namespace slimneck::kernels::SN_ISA {
+
+namespace {
+
+using simd::lanes;
+using simd::least;
+using simd::most;
+using simd::Vec;
+
+/// m[o][p] = sum over c of u[c][o] * v[p][c], for P tiles.
+template <int O, int P>
+void product(const float* v, index_t v_block, const float* u, index_t blocks, float* m, index_t m_block) {
+  Vec acc[O][P];
+  simd::clear(acc);
+  for (index_t b = 0; b < blocks; ++b)
+    simd::taps<O, P, 1, 0, P>(acc, v + b * v_block, u + b * O * lanes * lanes, lanes * lanes);
+  simd::store_tile(acc, m, m_block);
+}
+
+using Product = void (*)(const float*, index_t, const float*, index_t, float*, index_t);
+
+template <int O, int P = simd::tile_pixels>
+Product product_of(index_t p) {
+  if constexpr (P == 1)
+    return product<O, 1>;
+  else
+    return p == P ? product<O, P> : product_of<O, P - 1>(p);
+}
+
+/// A tile of a batch.
+struct Place {
+  index_t n, row, column;  ///< of its first pixel in y
+  index_t part;            ///< of the moments
+  bool fresh;              ///< first tile of its part
+};
+
+/// Walks over the tiles of a batch.
+class Tiles {
+ public:
+  Tiles(const WinogradPlan& p, index_t batch) : p_(p), unit_(batch * p.batch_units) { enter(); }
+  Place place() const {
+    return {unit_ / p_.strips, row_ * p_.m, column_ * p_.m, unit_, column_ == 0 && row_ == first_};
+  }
+  void next() {
+    if (++column_ < p_.columns) return;
+    column_ = 0;
+    if (++row_ < last_) return;
+    ++unit_;
+    enter();
+  }
+  static index_t count(const WinogradPlan& p, index_t batch) {
+    index_t rows = 0;
+    for (index_t u = batch * p.batch_units; u < least(p.units, (batch + 1) * p.batch_units); ++u)
+      rows += least(p.rows, (u % p.strips + 1) * p.unit_rows) - u % p.strips * p.unit_rows;
+    return rows * p.columns;
+  }
+
+ private:
+  void enter() {
+    first_ = row_ = unit_ % p_.strips * p_.unit_rows;
+    last_ = least(p_.rows, first_ + p_.unit_rows);
+    column_ = 0;
+  }
+  const WinogradPlan& p_;
+  index_t unit_, row_ = 0, column_ = 0, first_ = 0, last_ = 0;
+};
+
+/// V of one tile that reaches past the map: its pixels are copied between zeros first.
+template <int M>
+void input_border(const float* x, index_t xh, index_t top, index_t bottom, index_t left, index_t right, float* v,
+                  index_t plane) {
+  constexpr int N = M + 2;
+  alignas(64) float d[N * N * lanes];
+  for (index_t i = 0; i < N; ++i)
+    for (index_t j = 0; j < N; ++j)
+      simd::store(d + (i * N + j) * lanes, i >= top && i < bottom && j >= left && j < right
+                                               ? simd::load(x + i * xh + j * lanes)
+                                               : simd::zero());
+  simd::input_tile<M>(d, N * lanes, v, plane);
+}
+
+/// V of a batch.
+template <int M>
+void transform_input(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t count, float* v) {
+  constexpr index_t N = M + 2;
+  for (index_t b = 0; b < a.x_blocks; ++b) {
+    Tiles tiles(p, batch);
+    for (index_t t = 0; t < count; ++t, tiles.next()) {
+      const Place at = tiles.place();
+      const index_t row = at.row - a.pad_h, column = at.column - a.pad_w;
+      const float* x = a.x + at.n * a.xn + b * a.xb + row * a.xh + column * lanes;
+      float* to = v + (b * count + t) * lanes;
+      if (row >= 0 && column >= 0 && row + N <= a.h && column + N <= a.w)
+        simd::input_tile<M>(x, a.xh, to, p.v_plane);
+      else
+        input_border<M>(x, a.xh, most(0, -row), least(N, a.h - row), most(0, -column), least(N, a.w - column), to,
+                        p.v_plane);
+    }
+  }
+}
+
+/// Of a row of a tile: the first `count` of at most P pixels.
+template <int P>
+SN_INLINE void end_row(const Vec (&row)[P], index_t count, bool sum, float* y, const simd::TileEnd& e) {
+  if (count < P) {
+    if constexpr (P > 1) {
+      Vec shorter[P - 1];
+#pragma GCC unroll 4
+      for (int i = 0; i < P - 1; ++i) shorter[i] = row[i];
+      end_row<P - 1>(shorter, count, sum, y, e);
+    }
+    return;
+  }
+  Vec acc[1][P];
+#pragma GCC unroll 4
+  for (int i = 0; i < P; ++i) acc[0][i] = sum ? simd::add(row[i], simd::load(y + i * lanes)) : row[i];
+  simd::end_tile<1, P>(acc, y, 0, e);
+}
+
+template <int M>
+void output_tile(const ConvArgs& a, const WinogradPlan& p, const Place& at, index_t block, const float* m) {
+  constexpr int N = M + 2;
+  const index_t rows = least(M, a.oh - at.row), columns = least(M, a.ow - at.column);
+  Vec t[M][N];
+  simd::output_columns<M>(m, p.m_plane, t);
+  float* y = a.y + at.n * a.yn + block * a.yb + at.row * a.yh + at.column * lanes;
+#pragma GCC unroll 4
+  for (int i = 0; i < M; ++i) {
+    if (i >= rows) return;
+    Vec row[M];
+    simd::output_row(t[i], row);
+    const simd::TileEnd e = simd::tile_end(a.epilogue, a.y_blocks, at.n, block, at.row + i, at.column, at.part,
+                                           at.fresh && i == 0);
+    end_row<M>(row, columns, a.epilogue.add, y + i * a.yh, e);
+  }
+}
+
+/// The products of pair `q` of y's blocks and their way back into y.
+template <int M>
+void transform_output(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t count, index_t q, const float* v,
+                      float* m) {
+  const index_t first = 2 * q, outs = least(2, a.y_blocks - first);
+  const index_t groups = (count + simd::tile_pixels - 1) / simd::tile_pixels, block = lanes * lanes;
+  const float* u = a.weights + first * p.points * a.x_blocks * block;
+  for (index_t point = 0; point < p.points; ++point, u += outs * a.x_blocks * block)
+    for (index_t g = 0; g < groups; ++g) {
+      const index_t from = count * g / groups, tiles = count * (g + 1) / groups - from;
+      const Product run = outs == 2 ? product_of<2>(tiles) : product_of<1>(tiles);
+      run(v + point * p.v_plane + from * lanes, count * lanes, u, a.x_blocks, m + point * p.m_plane + from * lanes,
+          count * lanes);
+    }
+  for (index_t o = 0; o < outs; ++o) {
+    Tiles tiles(p, batch);
+    for (index_t t = 0; t < count; ++t, tiles.next())
+      output_tile<M>(a, p, tiles.place(), first + o, m + (o * count + t) * lanes);
+  }
+}
+
+template <int M>
+void convolve(const ConvArgs& a) {
+  const WinogradPlan p = winograd_plan(a, lanes, M);
+  const index_t tasks = p.batches * p.pairs;
+#pragma omp parallel
+  {
+    float* v = a.workspace + core::thread_index() * p.scratch;
+    float* m = v + p.points * p.v_plane;
+    index_t held = -1;
+#pragma omp for schedule(static)
+    for (index_t task = 0; task < tasks; ++task) {
+      const index_t batch = task / p.pairs, count = Tiles::count(p, batch);
+      if (batch != held) transform_input<M>(a, p, batch, count, v);
+      held = batch;
+      transform_output<M>(a, p, batch, count, task % p.pairs, v, m);
+    }
+  }
+}
+
+/// U from packed weights; rows of blocks are those of the channels that are written.
+template <int M>
+void prepare(const WeightArgs& a) {
+  constexpr index_t N = M + 2;
+  const bool turned = a.order == WeightOrder::turned;
+  const index_t out = (turned ? a.c_physical : a.o_physical) / lanes;
+  const index_t in = (turned ? a.o_physical : a.c_physical) / lanes, block = lanes * lanes;
+#pragma omp parallel for schedule(static) collapse(2)
+  for (index_t o = 0; o < out; ++o)
+    for (index_t c = 0; c < in; ++c) {
+      const index_t first = o / 2 * 2, outs = least(2, out - first);
+      const float* w = a.from + (o * in + c) * 9 * block;
+      float* u = a.to + (first * N * N * in + c * outs + o - first) * block;
+      for (index_t i = 0; i < lanes; ++i) simd::weight_tile<M>(w + i * lanes, block, u + i * lanes, outs * in * block);
+    }
+}
+
+}  // namespace
+
+void winograd4_conv(const ConvArgs& a) noexcept { convolve<4>(a); }
+void winograd2_conv(const ConvArgs& a) noexcept { convolve<2>(a); }
+void winograd4_prepare(const WeightArgs& a) noexcept { prepare<4>(a); }
+void winograd2_prepare(const WeightArgs& a) noexcept { prepare<2>(a); }
+
+}  // namespace slimneck::kernels::SN_ISA

@@ -1,0 +1,58 @@
+#include "kernels/conv2d/winograd.hpp"
+
+#include <algorithm>
+
+namespace slimneck::kernels {
+
+namespace {
+
+index_t up(index_t a, index_t b) { return (a + b - 1) / b; }
+
+/// Tiles in a batch.
+index_t target_tiles(const ConvArgs& a, index_t lanes, index_t) {
+  const index_t channels = a.x_blocks * lanes;
+  return channels <= 64 ? 48 : 28;
+}
+
+index_t strip(const ConvArgs& a, index_t lanes, index_t m) {
+  const index_t rows = up(a.oh, m), columns = up(a.ow, m);
+  if (rows == 0 || columns == 0) return m;
+  const index_t wanted = std::clamp<index_t>(target_tiles(a, lanes, m) / columns, 1, rows);
+  return up(rows, up(rows, wanted)) * m;
+}
+
+}  // namespace
+
+WinogradPlan winograd_plan(const ConvArgs& a, index_t lanes, index_t m) noexcept {
+  WinogradPlan p{};
+  p.m = m;
+  p.points = (m + 2) * (m + 2);
+  p.rows = up(a.oh, m);
+  p.columns = up(a.ow, m);
+  p.unit_rows = std::max<index_t>(1, a.strip / m);
+  p.strips = up(p.rows, p.unit_rows);
+  p.units = a.n * p.strips;
+  const index_t unit_tiles = std::max<index_t>(1, std::min(p.unit_rows, p.rows) * p.columns);
+  p.batch_units = std::clamp<index_t>(target_tiles(a, lanes, m) / unit_tiles, 1, std::max<index_t>(1, p.units));
+  p.batches = up(p.units, p.batch_units);
+  p.pairs = up(a.y_blocks, 2);
+  // One cache line more than a plane needs: planes that lie a power of two apart would share the same cache sets.
+  const index_t tiles = p.batch_units * unit_tiles;
+  p.v_plane = a.x_blocks * tiles * lanes + 16;
+  p.m_plane = 2 * tiles * lanes + 16;
+  p.scratch = up(p.points * (p.v_plane + p.m_plane), 16) * 16;
+  return p;
+}
+
+index_t winograd4_strip(const ConvArgs& a, index_t lanes) { return strip(a, lanes, 4); }
+index_t winograd2_strip(const ConvArgs& a, index_t lanes) { return strip(a, lanes, 2); }
+index_t winograd4_weights(index_t o, index_t c, index_t) { return o * c * 36; }
+index_t winograd2_weights(index_t o, index_t c, index_t) { return o * c * 16; }
+index_t winograd4_workspace(const ConvArgs& a, index_t lanes, int threads) {
+  return winograd_plan(a, lanes, 4).scratch * threads;
+}
+index_t winograd2_workspace(const ConvArgs& a, index_t lanes, int threads) {
+  return winograd_plan(a, lanes, 2).scratch * threads;
+}
+
+}  // namespace slimneck::kernels
