@@ -4,7 +4,7 @@
 //
 // For a batch of tiles: V[point][c block][tile][V] = B^T x B; then for each pair of blocks of y, (M + 2)^2 products
 // M[point][block][tile][V] = U[point] V[point], all of c summed in registers; then y = A^T M A of that pair. U is
-// packed [pair][point][c block][o of the pair][V of c][V of o], in the order in which it is read.
+// packed [point][pair][c block][o of the pair][V of c][V of o].
 #include "core/threads.hpp"
 #include "kernels/conv2d/tile.hpp"
 #include "kernels/conv2d/winograd.hpp"
@@ -21,17 +21,24 @@ using simd::least;
 using simd::most;
 using simd::Vec;
 
-/// m[o][p] = sum over c of u[c][o] * v[p][c], for P tiles.
+/// m[o][p] = sum over c of u[c][o] * v[p][c], for P tiles. What is read of u next, `next` after the last block, is
+/// fetched ahead: U is larger than the second level cache and comes too late without that.
 template <int O, int P>
-void product(const float* v, index_t v_block, const float* u, index_t blocks, float* m, index_t m_block) {
+void product(const float* v, index_t v_block, const float* u, index_t blocks, const float* next, float* m,
+             index_t m_block) {
+  constexpr index_t block = lanes * lanes;
   Vec acc[O][P];
   simd::clear(acc);
-  for (index_t b = 0; b < blocks; ++b)
-    simd::taps<O, P, 1, 0, P>(acc, v + b * v_block, u + b * O * lanes * lanes, lanes * lanes);
+  for (index_t b = 0; b < blocks; ++b, v += v_block, u += O * block) {
+    const float* ahead = b + 1 < blocks ? u + O * block : next;
+#pragma GCC unroll 4
+    for (index_t i = 0; i < O * block; i += 16) simd::prefetch(ahead + i);
+    simd::taps<O, P, 1, 0, P>(acc, v, u, block);
+  }
   simd::store_tile(acc, m, m_block);
 }
 
-using Product = void (*)(const float*, index_t, const float*, index_t, float*, index_t);
+using Product = void (*)(const float*, index_t, const float*, index_t, const float*, float*, index_t);
 
 template <int O, int P = simd::tile_pixels>
 Product product_of(index_t p) {
@@ -149,31 +156,39 @@ void output_tile(const ConvArgs& a, const WinogradPlan& p, const Place& at, inde
   }
 }
 
-/// The products of pair `q` of y's blocks and their way back into y.
-template <int M>
-void transform_output(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t count, index_t q, const float* v,
-                      float* m) {
-  const index_t first = 2 * q, outs = least(2, a.y_blocks - first);
-  const index_t groups = (count + simd::tile_pixels - 1) / simd::tile_pixels, block = lanes * lanes;
-  const float* u = a.weights + first * p.points * a.x_blocks * block;
-  for (index_t point = 0; point < p.points; ++point, u += outs * a.x_blocks * block)
-    for (index_t g = 0; g < groups; ++g) {
-      const index_t from = count * g / groups, tiles = count * (g + 1) / groups - from;
-      const Product run = outs == 2 ? product_of<2>(tiles) : product_of<1>(tiles);
-      run(v + point * p.v_plane + from * lanes, count * lanes, u, a.x_blocks, m + point * p.m_plane + from * lanes,
-          count * lanes);
+/// The products of the pairs [first, last) of y's blocks, point by point: what is read of V is used for all pairs.
+void multiply(const ConvArgs& a, const WinogradPlan& p, index_t count, index_t first, index_t last, const float* v,
+              float* m) {
+  const index_t groups = (count + simd::tile_pixels - 1) / simd::tile_pixels;
+  const index_t pair = 2 * a.x_blocks * lanes * lanes;
+  for (index_t point = 0; point < p.points; ++point)
+    for (index_t q = first; q < last; ++q) {
+      const float* u = a.weights + point * p.u_plane + q * pair;
+      const float* next = q + 1 < last ? u + pair : a.weights + (point + 1) * p.u_plane + first * pair;
+      const index_t outs = least(2, a.y_blocks - 2 * q);
+      float* to = m + point * p.m_plane + 2 * (q - first) * count * lanes;
+      for (index_t g = 0; g < groups; ++g) {
+        const index_t from = count * g / groups, tiles = count * (g + 1) / groups - from;
+        const Product run = outs == 2 ? product_of<2>(tiles) : product_of<1>(tiles);
+        run(v + point * p.v_plane + from * lanes, count * lanes, u, a.x_blocks, next, to + from * lanes, count * lanes);
+      }
     }
-  for (index_t o = 0; o < outs; ++o) {
+}
+
+/// The products of blocks [first, last) become pixels of y.
+template <int M>
+void transform_output(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t count, index_t first,
+                      index_t last, const float* m) {
+  for (index_t o = first; o < last; ++o) {
     Tiles tiles(p, batch);
-    for (index_t t = 0; t < count; ++t, tiles.next())
-      output_tile<M>(a, p, tiles.place(), first + o, m + (o * count + t) * lanes);
+    for (index_t t = 0; t < count; ++t, tiles.next(), m += lanes) output_tile<M>(a, p, tiles.place(), o, m);
   }
 }
 
 template <int M>
 void convolve(const ConvArgs& a) {
   const WinogradPlan p = winograd_plan(a, lanes, M);
-  const index_t tasks = p.batches * p.pairs;
+  const index_t tasks = p.batches * p.groups;
 #pragma omp parallel
   {
     float* v = a.workspace + core::thread_index() * p.scratch;
@@ -181,10 +196,12 @@ void convolve(const ConvArgs& a) {
     index_t held = -1;
 #pragma omp for schedule(static)
     for (index_t task = 0; task < tasks; ++task) {
-      const index_t batch = task / p.pairs, count = Tiles::count(p, batch);
+      const index_t batch = task / p.groups, count = Tiles::count(p, batch), group = task % p.groups;
+      const index_t first = p.pairs * group / p.groups, last = p.pairs * (group + 1) / p.groups;
       if (batch != held) transform_input<M>(a, p, batch, count, v);
       held = batch;
-      transform_output<M>(a, p, batch, count, task % p.pairs, v, m);
+      multiply(a, p, count, first, last, v, m);
+      transform_output<M>(a, p, batch, count, 2 * first, least(2 * last, a.y_blocks), m);
     }
   }
 }
@@ -196,13 +213,14 @@ void prepare(const WeightArgs& a) {
   const bool turned = a.order == WeightOrder::turned;
   const index_t out = (turned ? a.c_physical : a.o_physical) / lanes;
   const index_t in = (turned ? a.o_physical : a.c_physical) / lanes, block = lanes * lanes;
+  const index_t plane = winograd_weight_plane(out * lanes, in * lanes);
 #pragma omp parallel for schedule(static) collapse(2)
   for (index_t o = 0; o < out; ++o)
     for (index_t c = 0; c < in; ++c) {
       const index_t first = o / 2 * 2, outs = least(2, out - first);
       const float* w = a.from + (o * in + c) * 9 * block;
-      float* u = a.to + (first * N * N * in + c * outs + o - first) * block;
-      for (index_t i = 0; i < lanes; ++i) simd::weight_tile<M>(w + i * lanes, block, u + i * lanes, outs * in * block);
+      float* u = a.to + (first * in + c * outs + o - first) * block;
+      for (index_t i = 0; i < lanes; ++i) simd::weight_tile<M>(w + i * lanes, block, u + i * lanes, plane);
     }
 }
 

@@ -1,15 +1,20 @@
 #include "kernels/conv2d/winograd.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace slimneck::kernels {
 
 namespace {
 
+/// Where batches are fewer than this, the channels of y are shared out too.
+constexpr index_t enough_tasks = 16;
+
 index_t up(index_t a, index_t b) { return (a + b - 1) / b; }
 
 /// Tiles in a batch.
 index_t target_tiles(const ConvArgs& a, index_t lanes, index_t) {
+  if (getenv("WT")) return atoi(getenv("WT"));
   const index_t channels = a.x_blocks * lanes;
   return channels <= 64 ? 48 : 28;
 }
@@ -38,16 +43,19 @@ WinogradPlan winograd_plan(const ConvArgs& a, index_t lanes, index_t m) noexcept
   p.pairs = up(a.y_blocks, 2);
   // One cache line more than a plane needs: planes that lie a power of two apart would share the same cache sets.
   const index_t tiles = p.batch_units * unit_tiles;
+  p.u_plane = winograd_weight_plane(a.y_blocks * lanes, a.x_blocks * lanes);
+  p.groups = std::clamp<index_t>(up(enough_tasks, std::max<index_t>(1, p.batches)), 1, std::max<index_t>(1, p.pairs));
   p.v_plane = a.x_blocks * tiles * lanes + 16;
-  p.m_plane = 2 * tiles * lanes + 16;
+  p.m_plane = 2 * up(p.pairs, p.groups) * tiles * lanes + 16;
   p.scratch = up(p.points * (p.v_plane + p.m_plane), 16) * 16;
   return p;
 }
 
+index_t winograd_weight_plane(index_t o, index_t c) noexcept { return o * c + 16; }
 index_t winograd4_strip(const ConvArgs& a, index_t lanes) { return strip(a, lanes, 4); }
 index_t winograd2_strip(const ConvArgs& a, index_t lanes) { return strip(a, lanes, 2); }
-index_t winograd4_weights(index_t o, index_t c, index_t) { return o * c * 36; }
-index_t winograd2_weights(index_t o, index_t c, index_t) { return o * c * 16; }
+index_t winograd4_weights(index_t o, index_t c, index_t) { return winograd_weight_plane(o, c) * 36; }
+index_t winograd2_weights(index_t o, index_t c, index_t) { return winograd_weight_plane(o, c) * 16; }
 index_t winograd4_workspace(const ConvArgs& a, index_t lanes, int threads) {
   return winograd_plan(a, lanes, 4).scratch * threads;
 }
