@@ -26,9 +26,10 @@ struct Case {
 };
 
 /// Odd counts of channels and blocks, maps smaller than a tile, ragged borders, no image.
-const Case small[] = {{1, 1, 1, 1, 1},    {1, 3, 17, 2, 3},  {3, 15, 16, 5, 4},  {2, 16, 15, 4, 4},   {1, 17, 33, 9, 14},
-                      {1, 64, 16, 7, 21}, {1, 16, 64, 8, 8}, {2, 33, 49, 13, 6}, {0, 16, 16, 8, 8},   {1, 16, 16, 1, 40},
-                      {9, 5, 7, 3, 3},    {1, 8, 8, 45, 2},  {1, 16, 16, 37, 61}, {1, 20, 12, 16, 333}};
+const Case small[] = {{1, 1, 1, 1, 1},     {1, 3, 17, 2, 3},    {3, 15, 16, 5, 4}, {2, 16, 15, 4, 4},
+                      {1, 17, 33, 9, 14},  {1, 64, 16, 7, 21},  {1, 16, 64, 8, 8}, {2, 33, 49, 13, 6},
+                      {0, 16, 16, 8, 8},   {1, 16, 16, 1, 40},  {9, 5, 7, 3, 3},   {1, 8, 8, 45, 2},
+                      {1, 16, 16, 37, 61}, {1, 20, 12, 16, 333}};
 
 index_t whole(index_t channels, index_t lanes) { return (channels + lanes - 1) / lanes * lanes; }
 
@@ -127,8 +128,8 @@ struct Run {
     w.c_physical = c;
     w.order = way == Way::forward ? WeightOrder::forward : WeightOrder::turned;
     k.pack_weights(w);
-    prepared.resize(static_cast<std::size_t>(m == 4 ? kernels::winograd4_weights(o, c, 9)
-                                                    : kernels::winograd2_weights(o, c, 9)));
+    prepared.resize(
+        static_cast<std::size_t>(m == 4 ? kernels::winograd4_weights(o, c, 9) : kernels::winograd2_weights(o, c, 9)));
     w.from = packed.data();
     w.to = prepared.data();
     m == 4 ? k.winograd4_prepare(w) : k.winograd2_prepare(w);
@@ -228,6 +229,122 @@ TEST_CASE("Winograd F(4x4) stays within 1e-5 of the norm and 5e-5 of the largest
         Run run(q, Way::forward, m, k, false, false);
         run(1);
         const Difference d = compare(run.y.view, run.reference().view<float>());
+        CHECK(d.relative <= (m == 4 ? 1e-5 : 1e-6));
+        CHECK(d.worst <= (m == 4 ? 5e-5 : 5e-6));
+      }
+  });
+}
+
+namespace {
+
+/// The gradient of the weights of one convolution on one ISA.
+struct GradRun {
+  Case q;
+  index_t m, lanes;
+  const Kernels& k;
+  Map x, dy;
+  std::vector<float> packed, workspace;
+  Tensor dw;
+  kernels::ConvGradArgs args;
+
+  GradRun(const Case& shape, index_t tile, const Kernels& table, bool integers, bool gaps)
+      : q(shape),
+        m(tile),
+        lanes(table.lanes),
+        k(table),
+        x({q.n, q.c, q.h, q.w}, lanes, gaps),
+        dy({q.n, q.o, q.h, q.w}, lanes, gaps),
+        dw({q.o, q.c, 3, 3}) {
+    Numbers next{.integers = integers};
+    x.fill(next);
+    dy.fill(next);
+    args.n = q.n;
+    args.x_blocks = whole(q.c, lanes) / lanes;
+    args.y_blocks = whole(q.o, lanes) / lanes;
+    args.h = args.oh = q.h;
+    args.w = args.ow = q.w;
+    args.kh = args.kw = 3;
+    args.pad_h = args.pad_w = 1;
+    args.x = x.view.data;
+    args.xn = x.view.sn;
+    args.xb = x.view.sc;
+    args.xh = x.view.sh;
+    args.dy = dy.view.data;
+    args.yn = dy.view.sn;
+    args.yb = dy.view.sc;
+    args.yh = dy.view.sh;
+    packed.resize(static_cast<std::size_t>(args.x_blocks * args.y_blocks * 9 * lanes * lanes));
+    args.dw = packed.data();
+  }
+
+  void operator()(int threads) {
+    const core::ThreadScope scope(threads);
+    workspace.assign(static_cast<std::size_t>(m == 4 ? kernels::winograd4_grad_workspace(args, lanes, threads)
+                                                     : kernels::winograd2_grad_workspace(args, lanes, threads)),
+                     std::nanf(""));
+    args.workspace = workspace.data();
+    for (float& w : packed) w = std::nanf("");
+    m == 4 ? k.winograd4_bwd_w(args) : k.winograd2_bwd_w(args);
+    WeightArgs w;
+    w.from = packed.data();
+    w.to = dw.data<float>();
+    w.o = q.o;
+    w.c = q.c;
+    w.kh = w.kw = 3;
+    w.o_physical = args.y_blocks * lanes;
+    w.c_physical = args.x_blocks * lanes;
+    w.order = WeightOrder::forward;
+    k.unpack_weights(w);
+  }
+
+  Tensor reference() const {
+    Tensor want({q.o, q.c, 3, 3});
+    kernels::conv2d_bwd_w<float>(x.view, dy.view, want.view<float>(), {.pad_h = 1, .pad_w = 1});
+    return want;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("Winograd weight gradients: F(2x2) exact on integers, F(4x4) close, the same on any number of threads") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : small)
+      for (const index_t m : {2, 4})
+        for (const bool gaps : {false, true}) {
+          CAPTURE(q.n);
+          CAPTURE(q.c);
+          CAPTURE(q.o);
+          CAPTURE(q.h);
+          CAPTURE(q.w);
+          CAPTURE(m);
+          GradRun run(q, m, k, true, gaps);
+          const Tensor want = run.reference();
+          std::vector<float> first;
+          for (const int threads : {1, 2, 3}) {
+            CAPTURE(threads);
+            run(threads);
+            const Difference d = compare(run.dw.view<float>(), want.view<float>());
+            if (m == 2)
+              CHECK(d.mismatches == 0);
+            else
+              CHECK(d.worst <= 2e-5);
+            if (threads == 1) first = run.packed;
+            CHECK(first == run.packed);
+          }
+        }
+  });
+}
+
+TEST_CASE("Winograd F(4x4) weight gradients stay within 1e-5 of the norm on real layers") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : {Case{2, 16, 16, 80, 80}, Case{2, 64, 64, 20, 20}, Case{1, 128, 64, 20, 20},
+                          Case{8, 256, 32, 10, 10}, Case{1, 512, 32, 10, 10}})
+      for (const index_t m : {2, 4}) {
+        CAPTURE(q.c);
+        CAPTURE(m);
+        GradRun run(q, m, k, false, false);
+        run(2);
+        const Difference d = compare(run.dw.view<float>(), run.reference().view<float>());
         CHECK(d.relative <= (m == 4 ? 1e-5 : 1e-6));
         CHECK(d.worst <= (m == 4 ? 5e-5 : 5e-6));
       }

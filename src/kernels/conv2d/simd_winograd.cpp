@@ -18,7 +18,6 @@ namespace {
 
 using simd::lanes;
 using simd::least;
-using simd::most;
 using simd::Vec;
 
 /// m[o][p] = sum over c of u[c][o] * v[p][c], for P tiles. What is read of u next, `next` after the last block, is
@@ -86,36 +85,15 @@ class Tiles {
   index_t unit_, row_ = 0, column_ = 0, first_ = 0, last_ = 0;
 };
 
-/// V of one tile that reaches past the map: its pixels are copied between zeros first.
-template <int M>
-void input_border(const float* x, index_t xh, index_t top, index_t bottom, index_t left, index_t right, float* v,
-                  index_t plane) {
-  constexpr int N = M + 2;
-  alignas(64) float d[N * N * lanes];
-  for (index_t i = 0; i < N; ++i)
-    for (index_t j = 0; j < N; ++j)
-      simd::store(d + (i * N + j) * lanes, i >= top && i < bottom && j >= left && j < right
-                                               ? simd::load(x + i * xh + j * lanes)
-                                               : simd::zero());
-  simd::input_tile<M>(d, N * lanes, v, plane);
-}
-
 /// V of a batch.
 template <int M>
 void transform_input(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t count, float* v) {
-  constexpr index_t N = M + 2;
   for (index_t b = 0; b < a.x_blocks; ++b) {
     Tiles tiles(p, batch);
     for (index_t t = 0; t < count; ++t, tiles.next()) {
       const Place at = tiles.place();
-      const index_t row = at.row - a.pad_h, column = at.column - a.pad_w;
-      const float* x = a.x + at.n * a.xn + b * a.xb + row * a.xh + column * lanes;
-      float* to = v + (b * count + t) * lanes;
-      if (row >= 0 && column >= 0 && row + N <= a.h && column + N <= a.w)
-        simd::input_tile<M>(x, a.xh, to, p.v_plane);
-      else
-        input_border<M>(x, a.xh, most(0, -row), least(N, a.h - row), most(0, -column), least(N, a.w - column), to,
-                        p.v_plane);
+      simd::input_at<M>(a.x + at.n * a.xn + b * a.xb, a.xh, a.h, a.w, at.row - a.pad_h, at.column - a.pad_w,
+                        v + (b * count + t) * lanes, p.v_plane);
     }
   }
 }
@@ -140,9 +118,8 @@ SN_INLINE void end_row(const Vec (&row)[P], index_t count, bool sum, float* y, c
 
 template <int M>
 void output_tile(const ConvArgs& a, const WinogradPlan& p, const Place& at, index_t block, const float* m) {
-  constexpr int N = M + 2;
   const index_t rows = least(M, a.oh - at.row), columns = least(M, a.ow - at.column);
-  Vec t[M][N];
+  Vec t[M][M + 2];
   simd::output_columns<M>(m, p.m_plane, t);
   float* y = a.y + at.n * a.yn + block * a.yb + at.row * a.yh + at.column * lanes;
 #pragma GCC unroll 4
@@ -150,8 +127,8 @@ void output_tile(const ConvArgs& a, const WinogradPlan& p, const Place& at, inde
     if (i >= rows) return;
     Vec row[M];
     simd::output_row(t[i], row);
-    const simd::TileEnd e = simd::tile_end(a.epilogue, a.y_blocks, at.n, block, at.row + i, at.column, at.part,
-                                           at.fresh && i == 0);
+    const simd::TileEnd e =
+        simd::tile_end(a.epilogue, a.y_blocks, at.n, block, at.row + i, at.column, at.part, at.fresh && i == 0);
     end_row<M>(row, columns, a.epilogue.add, y + i * a.yh, e);
   }
 }
@@ -209,7 +186,6 @@ void convolve(const ConvArgs& a) {
 /// U from packed weights; rows of blocks are those of the channels that are written.
 template <int M>
 void prepare(const WeightArgs& a) {
-  constexpr index_t N = M + 2;
   const bool turned = a.order == WeightOrder::turned;
   const index_t out = (turned ? a.c_physical : a.o_physical) / lanes;
   const index_t in = (turned ? a.o_physical : a.c_physical) / lanes, block = lanes * lanes;

@@ -10,6 +10,11 @@ namespace {
 /// Where batches are fewer than this, the channels of y are shared out too.
 constexpr index_t enough_tasks = 16;
 
+/// Weight gradients with fewer (pairs of blocks of y) x (blocks of x) are summed in parts.
+constexpr index_t enough_blocks = 8;
+constexpr index_t most_parts = 8;
+constexpr index_t batch_bytes = 512 * 1024;
+
 index_t up(index_t a, index_t b) { return (a + b - 1) / b; }
 
 /// Tiles in a batch.
@@ -61,6 +66,44 @@ index_t winograd4_workspace(const ConvArgs& a, index_t lanes, int threads) {
 }
 index_t winograd2_workspace(const ConvArgs& a, index_t lanes, int threads) {
   return winograd_plan(a, lanes, 2).scratch * threads;
+}
+
+WinogradGradPlan winograd_grad_plan(const ConvGradArgs& a, index_t lanes, index_t m, int threads) noexcept {
+  WinogradGradPlan p{};
+  p.points = (m + 2) * (m + 2);
+  p.rows = up(a.oh, m);
+  p.columns = up(a.ow, m);
+  p.tiles = a.n * p.rows * p.columns;
+  if (p.tiles == 0) return p;
+  const index_t pairs = up(a.y_blocks, 2), tasks = pairs * a.x_blocks;
+  const bool parts = tasks < enough_blocks;
+  const index_t bytes = p.points * (a.x_blocks + a.y_blocks) * lanes * 4;
+  const index_t target = parts ? std::max<index_t>(16, batch_bytes / bytes) : std::max<index_t>(256, 1);
+  p.batches = up(p.tiles, target);
+  const index_t tiles = up(p.tiles, p.batches);
+  p.v_plane = a.x_blocks * tiles * lanes + 16;
+  p.g_plane = a.y_blocks * tiles * lanes + 16;
+  p.scratch = p.points * (p.v_plane + p.g_plane);
+  if (parts) {
+    p.parts = std::min(p.batches, most_parts);
+    p.du_plane = a.x_blocks * a.y_blocks * lanes * lanes + 16;
+    p.du = p.points * p.du_plane;
+    // The sums come first: where they lie may not depend on the number of threads.
+    p.workspace = p.parts * p.du + threads * p.scratch;
+  } else {
+    p.du_plane = 2 * lanes * lanes + 16;
+    p.du = p.points * p.du_plane;
+    p.sums = p.scratch;
+    p.workspace = p.scratch + (p.batches == 1 ? threads : tasks) * p.du;
+  }
+  return p;
+}
+
+index_t winograd4_grad_workspace(const ConvGradArgs& a, index_t lanes, int threads) {
+  return winograd_grad_plan(a, lanes, 4, threads).workspace;
+}
+index_t winograd2_grad_workspace(const ConvGradArgs& a, index_t lanes, int threads) {
+  return winograd_grad_plan(a, lanes, 2, threads).workspace;
 }
 
 }  // namespace slimneck::kernels

@@ -37,7 +37,7 @@ struct InputPair<2> {
 /// Pair K of B^T d, from the N numbers d + i * step. Half of the operations are sums: they have their own units.
 template <int M, int K>
 SN_INLINE void input_pair(const float* d, index_t step, Vec& low, Vec& high) {
-  const auto at = [d, step](index_t i) __attribute__((always_inline)) { return load(d + i * step); };
+  const auto at = [ d, step ](index_t i) __attribute__((always_inline)) { return load(d + i * step); };
   if constexpr (M == 4 && K == 0) {
     const Vec even = fnma(splat(4), at(2), at(4)), odd = fnma(splat(4), at(1), at(3));
     low = add(even, odd);
@@ -99,6 +99,31 @@ SN_INLINE void input_tile(const float* d, index_t step, float* v, index_t plane)
   input_rows<M, 0>(d, step, v, plane);
   input_rows<M, 1>(d, step, v, plane);
   if constexpr (M == 4) input_rows<M, 2>(d, step, v, plane);
+}
+
+/// The same for a tile that reaches past the map: its pixels [top, bottom) x [left, right) are copied between zeros.
+template <int M>
+void input_border(const float* x, index_t step, index_t top, index_t bottom, index_t left, index_t right, float* v,
+                  index_t plane) {
+  constexpr int N = M + 2;
+  alignas(64) float d[N * N * lanes];
+  for (index_t i = 0; i < N; ++i)
+    for (index_t j = 0; j < N; ++j)
+      store(d + (i * N + j) * lanes,
+            i >= top && i < bottom && j >= left && j < right ? load(x + i * step + j * lanes) : zero());
+  input_tile<M>(d, N * lanes, v, plane);
+}
+
+/// B^T x B of the tile whose first pixel is (row, column) of an h x w map of padding: it may lie outside.
+template <int M>
+SN_INLINE void input_at(const float* x, index_t step, index_t h, index_t w, index_t row, index_t column, float* v,
+                        index_t plane) {
+  constexpr int N = M + 2;
+  const float* d = x + row * step + column * lanes;
+  if (row >= 0 && column >= 0 && row + N <= h && column + N <= w)
+    input_tile<M>(d, step, v, plane);
+  else
+    input_border<M>(d, step, most(0, -row), least(N, h - row), most(0, -column), least(N, w - column), v, plane);
 }
 
 /// y = A^T m
@@ -168,6 +193,88 @@ SN_INLINE void weight_tile(const float* g, index_t tap, float* u, index_t plane)
     weight_row(t[i], out);
 #pragma GCC unroll 6
     for (int j = 0; j < N; ++j) store(u + (i * N + j) * plane, out[j]);
+  }
+}
+
+/// t = A y, for gradients of y.
+SN_INLINE void gradient_row(const Vec (&y)[4], Vec (&t)[6]) {
+  const Vec even = add(y[0], y[2]), odd = add(y[1], y[3]);
+  const Vec even4 = fma(splat(4), y[2], y[0]), odd4 = mul(splat(2), fma(splat(4), y[3], y[1]));
+  t[0] = y[0];
+  t[1] = add(even, odd);
+  t[2] = sub(even, odd);
+  t[3] = add(even4, odd4);
+  t[4] = sub(even4, odd4);
+  t[5] = y[3];
+}
+SN_INLINE void gradient_row(const Vec (&y)[2], Vec (&t)[4]) {
+  t[0] = y[0];
+  t[1] = add(y[0], y[1]);
+  t[2] = sub(y[0], y[1]);
+  t[3] = sub(zero(), y[1]);
+}
+
+/// A dY A^T of M x M pixels, of which the first rows x columns are there and the rest are zero.
+template <int M>
+SN_INLINE void gradient_tile(const float* y, index_t step, index_t rows, index_t columns, float* v, index_t plane) {
+  constexpr int N = M + 2;
+  Vec t[N][M];
+#pragma GCC unroll 4
+  for (int j = 0; j < M; ++j) {
+    Vec in[M], out[N];
+#pragma GCC unroll 4
+    for (int i = 0; i < M; ++i) in[i] = i < rows && j < columns ? load(y + i * step + j * lanes) : zero();
+    gradient_row(in, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < N; ++i) t[i][j] = out[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < N; ++i) {
+    Vec out[N];
+    gradient_row(t[i], out);
+#pragma GCC unroll 6
+    for (int j = 0; j < N; ++j) store(v + (i * N + j) * plane, out[j]);
+  }
+}
+
+/// g = G^T u
+SN_INLINE void tap_row(const Vec (&u)[6], Vec (&g)[3]) {
+  const Vec sixth = splat(1.0F / 6), near = mul(sixth, add(u[1], u[2])), far = add(u[3], u[4]);
+  g[0] = fma(splat(0.25F), u[0], fma(splat(1.0F / 24), far, sub(zero(), near)));
+  g[1] = fma(splat(1.0F / 12), sub(u[3], u[4]), mul(sixth, sub(u[2], u[1])));
+  g[2] = add(u[5], fma(sixth, far, sub(zero(), near)));
+}
+SN_INLINE void tap_row(const Vec (&u)[4], Vec (&g)[3]) {
+  const Vec half = splat(0.5F), sum = mul(half, add(u[1], u[2]));
+  g[0] = add(u[0], sum);
+  g[1] = mul(half, sub(u[1], u[2]));
+  g[2] = add(u[3], sum);
+}
+
+/// G^T dU G, where dU is the sum of `parts` which lie `part` apart; its points lie `plane` apart, taps `tap`.
+template <int M>
+SN_INLINE void tap_tile(const float* u, index_t plane, index_t parts, index_t part, float* g, index_t tap) {
+  constexpr int N = M + 2;
+  Vec t[3][N];
+#pragma GCC unroll 6
+  for (int j = 0; j < N; ++j) {
+    Vec in[N], out[3];
+#pragma GCC unroll 6
+    for (int i = 0; i < N; ++i) {
+      const float* from = u + (i * N + j) * plane;
+      in[i] = load(from);
+      for (index_t p = 1; p < parts; ++p) in[i] = add(in[i], load(from + p * part));
+    }
+    tap_row(in, out);
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; ++i) t[i][j] = out[i];
+  }
+#pragma GCC unroll 3
+  for (int i = 0; i < 3; ++i) {
+    Vec out[3];
+    tap_row(t[i], out);
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) store(g + (i * 3 + j) * tap, out[j]);
   }
 }
 
