@@ -146,14 +146,16 @@ enum class Algorithm : std::uint8_t { best, direct };
 /// What happens to the memory of a result r: y = r, or y += r (gradients that are summed).
 enum class Write : std::uint8_t { set, add };
 
-// ---- Fast kernels ----------------------------------------------------------------------------------------------------
-// The mathematics above in single precision, by the kernels of an instruction set, for research code that wants one of
-// them alone. (Plans call those kernels directly: they keep maps in blocks and weights packed, where these convert both
-// ways in every call.)
+// ---- Fast kernels
+// ---------------------------------------------------------------------------------------------------- The mathematics
+// above in single precision, by the kernels of an instruction set, for research code that wants one of them alone.
+// (Plans call those kernels directly: they keep maps in blocks and weights packed, where these convert both ways in
+// every call.)
 //
-// Views are plain: block 1, any strides, no overlap between inputs, outputs and workspace. Of `Exec` the instruction set
-// and the number of threads count; results are the same bits for any number of threads. The workspace is the caller's:
-// <name>_workspace(...) tells how many floats it must have for the same Exec, shapes and options. Nothing is allocated.
+// Views are plain: block 1, any strides, no overlap between inputs, outputs and workspace. Of `Exec` the instruction
+// set and the number of threads count; results are the same bits for any number of threads. The workspace is the
+// caller's: <name>_workspace(...) tells how many floats it must have for the same Exec, shapes and options. Nothing is
+// allocated.
 //
 // These functions check their arguments first, and throw before they touch anything: ShapeError where shapes do not
 // fit, a view is blocked or the workspace is too small, DeviceError where the instruction set is not there. Numbers per

@@ -68,7 +68,7 @@ Shape vector_of(const Shape& s) { return {1, s.c, 1, 1}; }
 /// Every row, or as many as the environment wants.
 template <class F>
 void for_each_row(const F& f) {
-  for (std::size_t i = 0; i < std::size(shapes); i += every() > 1 ? 3 : 1) f(i, shapes[i]);
+  for (std::size_t i = 0; i<std::size(shapes); i += every()> 1 ? 3 : 1) f(i, shapes[i]);
 }
 
 }  // namespace
@@ -221,8 +221,8 @@ struct NormProblem {
     kernels::bn_apply<double>(vec(x64), vec(mean), vec(var), vec(g64), vec(b64), u.view<double>(), eps);
     kernels::act_fwd<double>(vec(u), y.view<double>(), act);
     kernels::act_bwd<double>(vec(u), vec(dy.to(DType::f64)), du.view<double>(), act);
-    kernels::bn_bwd<double>(vec(du), vec(x64), vec(mean), vec(var), vec(g64), dx.view<double>(),
-                            dgamma.view<double>(), dbeta.view<double>(), eps, batch);
+    kernels::bn_bwd<double>(vec(du), vec(x64), vec(mean), vec(var), vec(g64), dx.view<double>(), dgamma.view<double>(),
+                            dbeta.view<double>(), eps, batch);
     scales(x64, u, du);
   }
 
@@ -266,8 +266,7 @@ TEST_CASE("batch norm: statistics, application with activation, gradient") {
           fast::bn_bwd(exec, dy.read(), x.read(), norm, dx.view(), dgamma.view(), dbeta.view(), NormProblem::eps, p.act,
                        p.batch_stats, workspace.span());
           CHECK(workspace.intact());
-          return {finished(mean_out), finished(var_out), finished(y),
-                  finished(dx),       finished(dgamma),  finished(dbeta)};
+          return {finished(mean_out), finished(var_out), finished(y), finished(dx), finished(dgamma), finished(dbeta)};
         },
         [&](const std::vector<Tensor>& r) {
           CHECK(mismatches(r[0], to_the_largest(p.mean, p.mean, 1e-6)) == 0);

@@ -1,7 +1,7 @@
 // Convolutions between blocked maps with weights from plain views: what the fast kernels on plain views are made of.
 //
-// Each object is one convolution, ready to run. Its constructor chooses the variant and takes its pieces of the workspace
-// (of a workspace without memory it only counts them); run() packs the weights and computes.
+// Each object is one convolution, ready to run. Its constructor chooses the variant and takes its pieces of the
+// workspace (of a workspace without memory it only counts them); run() packs the weights and computes.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,6 @@
 // fast::conv2d_*: a convolution on plain views is one or several convolutions of blocked maps. Depthwise ones with m
-// outputs per channel are m depthwise convolutions, whose outputs are every m-th channel of y; others go group by group.
+// outputs per channel are m depthwise convolutions, whose outputs are every m-th channel of y; others go group by
+// group.
 #include <algorithm>
 #include <optional>
 

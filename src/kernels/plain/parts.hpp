@@ -1,4 +1,5 @@
-// What the fast kernels on plain views share: checks, the caller's workspace, and maps between plain and blocked memory.
+// What the fast kernels on plain views share: checks, the caller's workspace, and maps between plain and blocked
+// memory.
 #pragma once
 
 #include <string>
@@ -68,8 +69,8 @@ struct Place {
   }
 };
 
-/// to = from, from plain to blocked: channel c of `to` is channel place(c) of `from`. Lanes past the last channel become
-/// zero.
+/// to = from, from plain to blocked: channel c of `to` is channel place(c) of `from`. Lanes past the last channel
+/// become zero.
 void to_blocked(View<const float> from, View<float> to, const Place& place = {}) noexcept;
 
 /// to = from or to += from, from blocked to plain: channel c of `from` is channel place(c) of `to`; residual, where it
