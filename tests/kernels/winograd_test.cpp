@@ -78,7 +78,7 @@ struct Run {
   index_t m, lanes, in, out;
   const Kernels& k;
   Map x, y;
-  std::vector<float> weights, packed, prepared, workspace, epilogue_scale, epilogue_bias;
+  std::vector<float> weights, packed, prepared, workspace;
   ConvArgs args;
 
   Run(const Case& shape, Way direction, index_t tile, const Kernels& table, bool integers, bool gaps)
@@ -231,6 +231,108 @@ TEST_CASE("Winograd F(4x4) stays within 1e-5 of the norm and 5e-5 of the largest
         const Difference d = compare(run.y.view, run.reference().view<float>());
         CHECK(d.relative <= (m == 4 ? 1e-5 : 1e-6));
         CHECK(d.worst <= (m == 4 ? 5e-5 : 5e-6));
+      }
+  });
+}
+
+TEST_CASE("Winograd finishes its sums: scale, bias, activation, residual, or adds to what is there") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : {Case{2, 17, 33, 9, 14}, Case{1, 16, 16, 8, 8}})
+      for (const index_t m : {2, 4})
+        for (const Act act : {Act::none, Act::silu, Act::relu, Act::leaky_relu}) {
+          CAPTURE(m);
+          CAPTURE(static_cast<int>(act));
+          Run run(q, Way::forward, m, k, true, true);
+          const Tensor sums = run.reference();
+          const index_t channels = whole(q.o, run.lanes);
+          std::vector<float> scale(static_cast<std::size_t>(channels), 0), bias = scale;
+          Numbers next{.integers = false};
+          for (index_t c = 0; c < q.o; ++c) {
+            scale[static_cast<std::size_t>(c)] = next();
+            bias[static_cast<std::size_t>(c)] = next();
+          }
+          Map residual({q.n, q.o, q.h, q.w}, run.lanes, true);
+          residual.fill(next);
+          kernels::Epilogue& e = run.args.epilogue;
+          e.act = act;
+          e.slope = 0.1F;
+          e.scale = scale.data();
+          e.bias = bias.data();
+          e.residual = residual.view.data;
+          e.rn = residual.view.sn;
+          e.rb = residual.view.sc;
+          e.rh = residual.view.sh;
+          Tensor want({q.n, q.o, q.h, q.w});
+          const View<float> w = want.view<float>();
+          for (index_t n = 0; n < q.n; ++n)
+            for (index_t c = 0; c < q.o; ++c)
+              for (index_t i = 0; i < q.h; ++i)
+                for (index_t j = 0; j < q.w; ++j) {
+                  const auto channel = static_cast<std::size_t>(c);
+                  const double z =
+                      static_cast<double>(sums.view<float>().at(n, c, i, j)) * static_cast<double>(scale[channel]) +
+                      static_cast<double>(bias[channel]);
+                  w.at(n, c, i, j) = static_cast<float>(kernels::act_value({act, 0.1}, z) +
+                                                        static_cast<double>(residual.view.at(n, c, i, j)));
+                }
+          run(2);
+          CHECK(compare(run.y.view, w).worst <= (m == 4 ? 2e-5 : 1e-6));
+        }
+  });
+}
+
+TEST_CASE("Winograd adds to y when asked") {
+  on_every_isa([](const Kernels& k) {
+    for (const index_t m : {2, 4}) {
+      const Case q{2, 17, 33, 9, 14};
+      Run run(q, Way::backward, m, k, true, true);
+      Tensor want = run.reference();
+      Numbers next{.integers = true};
+      run.y.fill(next);
+      kernels::add<float>(want.view<float>(), run.y.view, want.view<float>());
+      run.args.epilogue.add = true;
+      run(3);
+      const Difference d = compare(run.y.view, want.view<float>());
+      if (m == 2)
+        CHECK(d.mismatches == 0);
+      else
+        CHECK(d.worst <= 2e-5);
+    }
+  });
+}
+
+TEST_CASE("Winograd gathers the moments of each part, the same on any number of threads") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : {Case{2, 17, 33, 9, 14}, Case{3, 16, 16, 40, 160}, Case{2, 5, 40, 6, 3}})
+      for (const index_t m : {2, 4}) {
+        CAPTURE(q.h);
+        CAPTURE(m);
+        Run run(q, Way::forward, m, k, false, true);
+        const index_t channels = whole(q.o, run.lanes), strips = (q.h + run.args.strip - 1) / run.args.strip;
+        std::vector<float> first;
+        for (const int threads : {1, 2, 3}) {
+          std::vector<float> moments(static_cast<std::size_t>(q.n * strips * 3 * channels), std::nanf(""));
+          run.args.epilogue.moments = moments.data();
+          run(threads);
+          if (first.empty()) first = moments;
+          CHECK(first == moments);
+        }
+        for (index_t part = 0; part < q.n * strips; ++part)
+          for (index_t c = 0; c < q.o; ++c) {
+            const float* row = first.data() + part * 3 * channels + c;
+            const double offset = static_cast<double>(row[0]);
+            double sum = 0, squares = 0, size = 0;
+            const index_t top = part % strips * run.args.strip;
+            for (index_t i = top; i < std::min(q.h, top + run.args.strip); ++i)
+              for (index_t j = 0; j < q.w; ++j) {
+                const double d = static_cast<double>(run.y.view.at(part / strips, c, i, j)) - offset;
+                sum += d;
+                squares += d * d;
+                size += std::fabs(d);
+              }
+            CHECK(std::fabs(sum - static_cast<double>(row[channels])) <= 1e-5 * size);
+            CHECK(std::fabs(squares - static_cast<double>(row[2 * channels])) <= 1e-5 * squares);
+          }
       }
   });
 }
