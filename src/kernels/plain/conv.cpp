@@ -95,7 +95,7 @@ void unpack(const Machine& machine, WeightArgs a, float* packed, float* plain, V
 // ---- Dense
 // -----------------------------------------------------------------------------------------------------------
 
-DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backward, Algorithm algorithm,
+DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backward, bool planes, Algorithm algorithm,
                      Workspace& workspace)
     : machine_(machine) {
   const index_t lanes = machine.lanes;
@@ -105,8 +105,9 @@ DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backwa
   args_.x_blocks = blocks_for(from.c, lanes);
   args_.y_blocks = blocks_for(to.c, lanes);
   // The maps are dense: what a variant decides from their strides it decides here, too.
-  set_x(args_, View<float>(nullptr, from, lanes));
+  set_x(args_, View<float>(nullptr, from, planes ? 1 : lanes));
   set_y(args_, View<float>(nullptr, to, lanes));
+  if (planes) args_.planes = from.c;
   variant_ = backward ? &choose_conv_bwd_x(args_, lanes, algorithm) : &choose_conv_fwd(args_, lanes, algorithm);
   args_.strip = variant_->strip(args_, lanes);
   weights_ = dense_weights(shape.w, variant_->order, lanes);
@@ -133,15 +134,17 @@ void DenseData::run(View<const float> x, View<const float> w, View<float> y, con
   (machine_.kernels->*variant_->run)(a);
 }
 
-DenseWeights::DenseWeights(const Machine& machine, const ConvShape& shape, Algorithm algorithm, Workspace& workspace)
+DenseWeights::DenseWeights(const Machine& machine, const ConvShape& shape, bool planes, Algorithm algorithm,
+                           Workspace& workspace)
     : machine_(machine) {
   const index_t lanes = machine.lanes;
   set_kernel(args_, shape);
   set_extents(args_, shape.x, shape.y);
   args_.x_blocks = blocks_for(shape.x.c, lanes);
   args_.y_blocks = blocks_for(shape.y.c, lanes);
-  set_x(args_, View<float>(nullptr, shape.x, lanes));
+  set_x(args_, View<float>(nullptr, shape.x, planes ? 1 : lanes));
   set_dy(args_, View<float>(nullptr, shape.y, lanes));
+  if (planes) args_.planes = shape.x.c;
   variant_ = &choose_conv_bwd_w(args_, lanes, algorithm);
   weights_ = dense_weights(shape.w, variant_->order, lanes);
   plain_ = workspace.take(shape.w.numel());

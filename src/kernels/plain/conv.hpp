@@ -18,10 +18,15 @@ struct ConvShape {
   Conv2d geometry;
 };
 
+/// A convolution of so few channels can read them from plain memory: `planes` below. x is then a plain view whose
+/// pixels lie side by side.
+inline bool few_channels(const Shape& x) { return x.c <= 4; }
+
 /// Forward: y = epilogue(conv(x, w)). Backward: run(dy, w, dx) is the adjoint in x.
 class DenseData {
  public:
-  DenseData(const Machine& machine, const ConvShape& shape, bool backward, Algorithm algorithm, Workspace& workspace);
+  DenseData(const Machine& machine, const ConvShape& shape, bool backward, bool planes, Algorithm algorithm,
+            Workspace& workspace);
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept;
 
  private:
@@ -35,7 +40,7 @@ class DenseData {
 /// dw = the adjoint in w.
 class DenseWeights {
  public:
-  DenseWeights(const Machine& machine, const ConvShape& shape, Algorithm algorithm, Workspace& workspace);
+  DenseWeights(const Machine& machine, const ConvShape& shape, bool planes, Algorithm algorithm, Workspace& workspace);
   void run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept;
 
  private:
@@ -75,12 +80,12 @@ class DepthwiseWeights {
 /// Dense or depthwise.
 class ConvData {
  public:
-  ConvData(const Machine& machine, const ConvShape& shape, bool depthwise, bool backward, Algorithm algorithm,
-           Workspace& workspace) {
+  ConvData(const Machine& machine, const ConvShape& shape, bool depthwise, bool backward, bool planes,
+           Algorithm algorithm, Workspace& workspace) {
     if (depthwise)
       depthwise_.emplace(machine, shape, backward, workspace);
     else
-      dense_.emplace(machine, shape, backward, algorithm, workspace);
+      dense_.emplace(machine, shape, backward, planes, algorithm, workspace);
   }
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept {
     if (depthwise_)
@@ -96,12 +101,12 @@ class ConvData {
 
 class ConvWeights {
  public:
-  ConvWeights(const Machine& machine, const ConvShape& shape, bool depthwise, Algorithm algorithm,
+  ConvWeights(const Machine& machine, const ConvShape& shape, bool depthwise, bool planes, Algorithm algorithm,
               Workspace& workspace) {
     if (depthwise)
       depthwise_.emplace(machine, shape, workspace);
     else
-      dense_.emplace(machine, shape, algorithm, workspace);
+      dense_.emplace(machine, shape, planes, algorithm, workspace);
   }
   void run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept {
     if (depthwise_)

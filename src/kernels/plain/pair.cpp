@@ -67,12 +67,12 @@ struct Pair {
         b(workspace.map(shapes.second.y, machine.lanes)),
         norm1(machine, shapes.first.y, workspace),
         norm2(machine, shapes.second.y, workspace),
-        first(machine, shapes.first, dsc(), false, options.algorithm, workspace),
-        second(machine, shapes.second, !dsc(), false, options.algorithm, workspace) {
-    first_back.emplace(machine, shapes.first, dsc(), true, options.algorithm, workspace);
-    second_back.emplace(machine, shapes.second, !dsc(), true, options.algorithm, workspace);
-    first_weights.emplace(machine, shapes.first, dsc(), options.algorithm, workspace);
-    second_weights.emplace(machine, shapes.second, !dsc(), options.algorithm, workspace);
+        first(machine, shapes.first, dsc(), false, false, options.algorithm, workspace),
+        second(machine, shapes.second, !dsc(), false, false, options.algorithm, workspace) {
+    first_back.emplace(machine, shapes.first, dsc(), true, false, options.algorithm, workspace);
+    second_back.emplace(machine, shapes.second, !dsc(), true, false, options.algorithm, workspace);
+    first_weights.emplace(machine, shapes.first, dsc(), false, options.algorithm, workspace);
+    second_weights.emplace(machine, shapes.second, !dsc(), false, options.algorithm, workspace);
   }
   [[nodiscard]] bool dsc() const { return kind == Kind::dsc; }
 
@@ -131,8 +131,8 @@ struct Pair {
     return {half * m, 1, halves == Halves::deinterleave, 2 * m};
   }
   void write_y(View<float> y, const fast::PairSettings& settings, Write write) const noexcept {
-    if (!dsc()) from_blocked(a, {}, y, write, place(settings.halves, 0));
-    from_blocked(b, {}, y, write, place(settings.halves, 1));
+    if (!dsc()) from_blocked(machine, a, {}, y, write, place(settings.halves, 0));
+    from_blocked(machine, b, {}, y, write, place(settings.halves, 1));
   }
 };
 
@@ -157,7 +157,7 @@ void infer(Kind kind, const Exec& exec, View<const float> x, const fast::PairWei
   p.norm2.set_statistics(weights.norm2.mean, weights.norm2.var);
   p.norm1.fold(settings.eps);
   p.norm2.fold(settings.eps);
-  to_blocked(x, p.x);
+  to_blocked(p.machine, x, p.x);
   p.first.run(p.x, weights.w1, p.a, finish(p.norm1, settings.act));
   p.second.run(p.a, weights.w2, p.b, finish(p.norm2, settings.act));
   p.write_y(y, settings, options.write);
@@ -173,13 +173,13 @@ void train(Kind kind, const Exec& exec, View<const float> x, const fast::PairWei
   const core::ThreadScope scope(p.machine.threads);
   p.norm1.set_affine(weights.norm1.gamma, weights.norm1.beta);
   p.norm2.set_affine(weights.norm2.gamma, weights.norm2.beta);
-  to_blocked(x, p.x);
+  to_blocked(p.machine, x, p.x);
   p.first.run(p.x, weights.w1, p.z1, {});
   p.norm1.train(p.z1, p.a, settings.act, settings.eps);
   p.second.run(p.a, weights.w2, p.z2, {});
   p.norm2.train(p.z2, p.b, settings.act, settings.eps);
-  from_blocked(p.z1, {}, saved.z1, Write::set);
-  from_blocked(p.z2, {}, saved.z2, Write::set);
+  from_blocked(p.machine, p.z1, {}, saved.z1, Write::set);
+  from_blocked(p.machine, p.z2, {}, saved.z2, Write::set);
   from_vector(p.norm1.mean(), saved.mean1, Write::set);
   from_vector(p.norm1.var(), saved.var1, Write::set);
   from_vector(p.norm2.mean(), saved.mean2, Write::set);
@@ -212,24 +212,24 @@ void backward(Kind kind, const Exec& exec, View<const float> dy, View<const floa
   p.norm2.set_statistics(saved.mean2, saved.var2);
   p.norm1.fold(settings.eps);
   p.norm2.fold(settings.eps);
-  to_blocked(x, p.x);
-  to_blocked(saved.z1, p.z1);
-  to_blocked(saved.z2, p.z2);
-  to_blocked(dy, p.b, p.place(settings.halves, 1));
+  to_blocked(p.machine, x, p.x);
+  to_blocked(p.machine, saved.z1, p.z1);
+  to_blocked(p.machine, saved.z2, p.z2);
+  to_blocked(p.machine, dy, p.b, p.place(settings.halves, 1));
 
   p.norm2.backward(p.b, p.z2, p.b, act, settings.eps, true);  // b is dz2 now
   p.norm1.apply(p.z1, p.a, act);
   if (gradients.dw2.data) p.second_weights->run(p.a, p.b, gradients.dw2, options.write);
   p.second_back->run(p.b, weights.w2, p.a, {});  // a is da now
   if (kind == Kind::gsconv) {
-    to_blocked(dy, p.b, p.place(settings.halves, 0));
+    to_blocked(p.machine, dy, p.b, p.place(settings.halves, 0));
     add_blocked(p.machine, p.b, p.a);
   }
   p.norm1.backward(p.a, p.z1, p.a, act, settings.eps, true);  // dz1
   if (gradients.dw1.data) p.first_weights->run(p.x, p.a, gradients.dw1, options.write);
   if (gradients.dx.data) {
     p.first_back->run(p.a, weights.w1, p.x, {});
-    from_blocked(p.x, {}, gradients.dx, options.write);
+    from_blocked(p.machine, p.x, {}, gradients.dx, options.write);
   }
   from_vector(p.norm1.dgamma(), gradients.dgamma1, options.write);
   from_vector(p.norm1.dbeta(), gradients.dbeta1, options.write);
