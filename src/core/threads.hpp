@@ -3,6 +3,12 @@
 
 namespace slimneck::core {
 
+/// How many threads a parallel region of the current thread would use now.
+int max_threads() noexcept;
+
+/// Number of the current thread in its parallel region.
+int thread_index() noexcept;
+
 /// Sets the number of OpenMP threads for the parallel regions that the current thread starts; restores it at the end.
 class ThreadScope {
  public:

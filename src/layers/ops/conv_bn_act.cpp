@@ -35,18 +35,14 @@ Cost cost(const Attributes& a, Shapes in, Shapes out) {
   return c;
 }
 
-template <class T, Convolve<T> conv>
+template <class T>
 void run(const KernelCall& k) {
   const Attributes& a = *k.attributes;
   const bool train = a.integer("train") != 0;
   const View<T> y = k.out<T>(0), z = train ? k.out<T>(1) : y;
-  conv(k, z);
+  convolve<T>(k, z);
   if (train) kernels::bn_stats<T>(z, k.out<T>(2), k.out<T>(3));
   norm_act<T>(z, train ? k.out<T>(2) : k.in<T>(4), train ? k.out<T>(3) : k.in<T>(5), k.in<T>(2), k.in<T>(3), y, a);
-}
-
-Lowering lower(const LowerContext& context) {
-  return lower_blocked(context, run<float, convolve_blocked<float>>, run<double, convolve_blocked<double>>);
 }
 
 void gradient(GradientContext& g) {
@@ -67,9 +63,8 @@ const OpDef conv_bn_act{
     .infer = infer,
     .maps = maps,
     .cost = cost,
-    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T, convolve<T>>(k); }),
+    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
     .gradient = gradient,
-    .lower = lower,
     .cases = []() -> std::vector<OpCase> {
       const Shape v{1, 4, 1, 1};
       return {{"3x3_s2_silu",

@@ -1,4 +1,6 @@
 // YOLOv5's decoding of raw heads into boxes in pixels, all levels into one list of rows.
+#include <iterator>
+
 #include "layers/ops/common.hpp"
 
 namespace slimneck::ops {
@@ -38,6 +40,22 @@ void for_levels(const KernelCall& k, std::size_t first_head, std::size_t heads, 
   }
 }
 
+/// Up to eight heads are read where they lie; more need plain memory.
+std::string_view maps(const Attributes&, Shapes in) {
+  constexpr std::string_view of_levels[] = {
+      "--,-A>--",
+      "--,-A,-B>--",
+      "--,-A,-B,-C>--",
+      "--,-A,-B,-C,-D>--",
+      "--,-A,-B,-C,-D,-E>--",
+      "--,-A,-B,-C,-D,-E,-F>--",
+      "--,-A,-B,-C,-D,-E,-F,-G>--",
+      "--,-A,-B,-C,-D,-E,-F,-G,-H>--",
+  };
+  const std::size_t levels = in.size() - 1;
+  return levels <= std::size(of_levels) ? of_levels[levels - 1] : std::string_view{};
+}
+
 std::vector<OpCase> cases() {
   return {{"two_levels",
            {{1, 2, 3, 2}, {2, 18, 3, 4}, {2, 18, 2, 2}},
@@ -50,6 +68,7 @@ const OpDef detect_decode{
     .name = "detect_decode",
     .attributes = attributes,
     .infer = infer,
+    .maps = maps,
     .cost =
         [](const Attributes&, Shapes, Shapes out) {
           Cost c;

@@ -47,7 +47,7 @@ Cost cost(const Attributes& a, Shapes in, Shapes out) {
   return c;
 }
 
-template <class T, Convolve<T> conv>
+template <class T>
 void run(const KernelCall& k) {
   const Attributes& attr = *k.attributes;
   const bool train = attr.integer("train") != 0;
@@ -55,7 +55,7 @@ void run(const KernelCall& k) {
   const View<const T> w2 = k.in<T>(second);
   const View<T> a = k.out<T>(0), b = k.out<T>(1), z1 = train ? k.out<T>(2) : a, z2 = train ? k.out<T>(5) : b;
 
-  conv(k, z1);
+  convolve<T>(k, z1);
   if (train) kernels::bn_stats<T>(z1, k.out<T>(3), k.out<T>(4));
   norm_act<T>(z1, train ? k.out<T>(3) : k.in<T>(4), train ? k.out<T>(4) : k.in<T>(5), k.in<T>(2), k.in<T>(3), a, attr);
 
@@ -63,10 +63,6 @@ void run(const KernelCall& k) {
   if (train) kernels::bn_stats<T>(z2, k.out<T>(6), k.out<T>(7));
   norm_act<T>(z2, train ? k.out<T>(6) : k.in<T>(9), train ? k.out<T>(7) : k.in<T>(10), k.in<T>(second + 1),
               k.in<T>(second + 2), b, attr);
-}
-
-Lowering lower(const LowerContext& context) {
-  return lower_blocked(context, run<float, convolve_blocked<float>>, run<double, convolve_blocked<double>>);
 }
 
 void gradient(GradientContext& g) {
@@ -119,9 +115,8 @@ const OpDef gs_pair{
     .infer = infer,
     .maps = maps,
     .cost = cost,
-    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T, convolve<T>>(k); }),
+    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
     .gradient = gradient,
-    .lower = lower,
     .cases = []() -> std::vector<OpCase> {
       const Shape v{1, 4, 1, 1};
       return {{"1x1_mish",

@@ -1,0 +1,203 @@
+#include "layers/ops/fast.hpp"
+
+#include <algorithm>
+
+namespace slimneck::ops {
+
+namespace {
+
+using kernels::Algorithm;
+
+index_t blocks(index_t channels, index_t lanes) { return (channels + lanes - 1) / lanes; }
+
+Algorithm algorithm_of(const Target& t) { return t.direct ? Algorithm::direct : Algorithm::best; }
+
+template <class Args>
+void set_geometry(Args& g, const Attributes& a, const Shape& w, const Shape& x, const Shape& y) {
+  g.n = y.n;
+  g.h = x.h;
+  g.w = x.w;
+  g.oh = y.h;
+  g.ow = y.w;
+  g.kh = w.h;
+  g.kw = w.w;
+  g.stride = a.integer("stride");
+  g.pad_h = a.integer("pad_h");
+  g.pad_w = a.integer("pad_w");
+  g.dilation = a.integer("dilation");
+}
+
+template <class Args>
+void set_x(Args& g, const AnyView& x) {
+  g.x = static_cast<const float*>(x.data);
+  g.xn = x.sn;
+  g.xb = x.sc;
+  g.xh = x.sh;
+}
+
+/// Plain NCHW with rows in one piece: what a kernel with `planes` reads.
+bool planar(const AnyView& v) { return v.block == 1 && v.sw == 1; }
+
+void prepare_variant(const Target& target, const void* variant, const float* packed, float* prepared, index_t o,
+                     index_t c, index_t kh, index_t kw) {
+  const auto& v = *static_cast<const kernels::ConvVariant*>(variant);
+  kernels::WeightArgs a;
+  a.from = packed;
+  a.to = prepared;
+  a.o = a.o_physical = o;
+  a.c = a.c_physical = c;
+  a.kh = kh;
+  a.kw = kw;
+  a.order = v.order;
+  (kernels::kernels_of(target.isa)->*v.prepare)(a);
+}
+
+}  // namespace
+
+const kernels::Kernels* fast_kernels(DType type, const Target& target) noexcept {
+  const kernels::Kernels* k = type == DType::f32 ? kernels::kernels_of(target.isa) : nullptr;
+  return k && k->lanes == target.block ? k : nullptr;
+}
+
+bool in_blocks(std::span<const AnyView> views, index_t lanes) noexcept {
+  return std::all_of(views.begin(), views.end(), [&](const AnyView& v) { return v.block == lanes; });
+}
+
+FastConv::FastConv(Direction direction, DType type, const Target& target, const Attributes& a, const AnyView& x,
+                   const Shape& w, const AnyView& y) noexcept
+    : kernels_(fast_kernels(type, target)), target_(target), w_(w) {
+  if (!kernels_ || y.block != kernels_->lanes) return;
+  const index_t v = kernels_->lanes;
+  const bool forward = direction == Direction::forward;
+  if (a.integer("groups") > 1) {
+    if (x.block != v) return;
+    set_geometry(channelwise_, a, w, x.shape, y.shape);
+    set_x(channelwise_, x);
+    channelwise_.blocks = blocks(y.shape.c, v);
+    channelwise_.y = static_cast<float*>(y.data);
+    channelwise_.yn = y.sn;
+    channelwise_.yb = y.sc;
+    channelwise_.yh = y.sh;
+    depthwise_ =
+        &(forward ? kernels::choose_depthwise_fwd(channelwise_) : kernels::choose_depthwise_bwd_x(channelwise_));
+    channelwise_.strip = depthwise_->strip(channelwise_, v);
+    return;
+  }
+  if (x.block != v && !planar(x)) return;
+  set_geometry(conv_, a, w, x.shape, y.shape);
+  set_x(conv_, x);
+  conv_.planes = x.block == v ? 0 : x.shape.c;
+  conv_.x_blocks = blocks(x.shape.c, v);
+  conv_.y_blocks = blocks(y.shape.c, v);
+  conv_.y = static_cast<float*>(y.data);
+  conv_.yn = y.sn;
+  conv_.yb = y.sc;
+  conv_.yh = y.sh;
+  const kernels::ConvVariant& chosen = forward ? kernels::choose_conv_fwd(conv_, v, algorithm_of(target))
+                                               : kernels::choose_conv_bwd_x(conv_, v, algorithm_of(target));
+  if (!chosen.suits(conv_, v)) return;  // the last resort reads no planes
+  conv_.strip = chosen.strip(conv_, v);
+  dense_ = &chosen;
+}
+
+Lowering FastConv::lowering(KernelFunction run) const noexcept {
+  Lowering l;
+  if (!possible()) return l;
+  l.run = run;
+  l.workspace = workspace();
+  if (depthwise_) {
+    l.kernel = depthwise_->name;
+    l.weights = kernels::WeightOrder::depthwise;
+    return l;
+  }
+  l.kernel = dense_->name;
+  l.weights = dense_->order;
+  if (dense_->prepare) {
+    l.prepare = prepare_variant;
+    l.variant = dense_;
+    l.prepared = dense_->weights(w_.n, w_.c, w_.h * w_.w);
+  }
+  return l;
+}
+
+index_t FastConv::workspace() const noexcept {
+  return dense_ && dense_->workspace ? dense_->workspace(conv_, kernels_->lanes, target_.threads) : 0;
+}
+
+index_t FastConv::parts() const noexcept {
+  const auto strips = [](const auto& a) { return a.n * ((a.oh + a.strip - 1) / a.strip); };
+  return dense_ ? strips(conv_) : strips(channelwise_);
+}
+
+void FastConv::run(const float* weights, const kernels::Epilogue& epilogue, float* workspace) noexcept {
+  if (depthwise_) {
+    channelwise_.weights = weights;
+    channelwise_.epilogue = epilogue;
+    (kernels_->*depthwise_->run)(channelwise_);
+    return;
+  }
+  conv_.weights = weights;
+  conv_.epilogue = epilogue;
+  conv_.workspace = workspace;
+  (kernels_->*dense_->run)(conv_);
+}
+
+FastConvGrad::FastConvGrad(DType type, const Target& target, const Attributes& a, const AnyView& x, const AnyView& dy,
+                           const Shape& dw) noexcept
+    : kernels_(fast_kernels(type, target)), target_(target) {
+  if (!kernels_ || dy.block != kernels_->lanes) return;
+  const index_t v = kernels_->lanes;
+  const auto set_dy = [&](auto& g) {
+    g.dy = static_cast<const float*>(dy.data);
+    g.yn = dy.sn;
+    g.yb = dy.sc;
+    g.yh = dy.sh;
+  };
+  if (a.integer("groups") > 1) {
+    if (x.block != v) return;
+    set_geometry(channelwise_, a, dw, x.shape, dy.shape);
+    set_x(channelwise_, x);
+    set_dy(channelwise_);
+    channelwise_.blocks = blocks(x.shape.c, v);
+    depthwise_ = &kernels::choose_depthwise_bwd_w(channelwise_);
+    return;
+  }
+  if (x.block != v && !planar(x)) return;
+  set_geometry(conv_, a, dw, x.shape, dy.shape);
+  set_x(conv_, x);
+  set_dy(conv_);
+  conv_.planes = x.block == v ? 0 : x.shape.c;
+  conv_.x_blocks = blocks(x.shape.c, v);
+  conv_.y_blocks = blocks(dy.shape.c, v);
+  const kernels::ConvGradVariant& chosen = kernels::choose_conv_bwd_w(conv_, v, algorithm_of(target));
+  if (chosen.suits(conv_, v)) dense_ = &chosen;
+}
+
+Lowering FastConvGrad::lowering(KernelFunction run) const noexcept {
+  Lowering l;
+  if (!possible()) return l;
+  l.run = run;
+  l.kernel = dense_ ? dense_->name : depthwise_->name;
+  l.weights = dense_ ? dense_->order : kernels::WeightOrder::depthwise;
+  l.workspace = workspace();
+  return l;
+}
+
+index_t FastConvGrad::workspace() const noexcept {
+  if (dense_) return dense_->workspace ? dense_->workspace(conv_, kernels_->lanes, target_.threads) : 0;
+  return depthwise_->workspace ? depthwise_->workspace(channelwise_, kernels_->lanes) : 0;
+}
+
+void FastConvGrad::run(float* dw, float* workspace) noexcept {
+  if (dense_) {
+    conv_.dw = dw;
+    conv_.workspace = workspace;
+    (kernels_->*dense_->run)(conv_);
+  } else {
+    channelwise_.dw = dw;
+    channelwise_.workspace = workspace;
+    (kernels_->*depthwise_->run)(channelwise_);
+  }
+}
+
+}  // namespace slimneck::ops
