@@ -103,3 +103,5 @@ struct DepthwiseGradArgs {
 };
 
 }  // namespace slimneck::kernels
+
+#include "kernels/pointwise/args.hpp"  // IWYU pragma: export

@@ -1,5 +1,9 @@
 // One thin vector type for every instruction set: Vec holds `lanes` floats, Mask the result of a comparison.
 //
+// scale2(p, n) is p 2^n for whole n with |n| <= 252; where n is NaN, p must be. Outside of AVX-512 it is two products
+// of powers, so that neither the smallest numbers nor the largest ones are lost. with_sign(a, s) is |a| with the sign
+// of s.
+//
 // A kernel body includes this header and is compiled once for each ISA with SN_ISA set to its name (avx512, avx2, neon,
 // scalar). Everything here, and every helper of a body, has internal linkage: an object file of one ISA must never
 // offer the linker an inline function that another file could get instead of its own. For the same reason bodies call
@@ -31,6 +35,8 @@
 
 /// For the pieces of a micro-kernel whose accumulators must stay in registers.
 #define SN_INLINE __attribute__((always_inline)) inline
+/// The same for a lambda, after its parameters.
+#define SN_INLINE_BODY __attribute__((always_inline))
 
 namespace {
 namespace simd {
@@ -43,6 +49,9 @@ inline constexpr index_t lanes = 16;
 using Vec = __m512;
 using Mask = __mmask16;
 
+/// The forms without a mask read an undefined register, which GCC 12 reports; a full mask compiles to nothing.
+inline constexpr Mask all = 0xffff;
+
 SN_INLINE __mmask16 first(index_t n) { return static_cast<__mmask16>((1U << n) - 1U); }
 SN_INLINE Vec zero() { return _mm512_setzero_ps(); }
 SN_INLINE Vec splat(float x) { return _mm512_set1_ps(x); }
@@ -54,15 +63,20 @@ SN_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 SN_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 SN_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 SN_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
-SN_INLINE Vec sqrt(Vec a) { return _mm512_sqrt_ps(a); }
+SN_INLINE Vec sqrt(Vec a) { return _mm512_maskz_sqrt_ps(all, a); }
 SN_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 SN_INLINE Vec fnma(Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps(a, b, c); }
-SN_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
-SN_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+SN_INLINE Vec max(Vec a, Vec b) { return _mm512_maskz_max_ps(all, a, b); }
+SN_INLINE Vec min(Vec a, Vec b) { return _mm512_maskz_min_ps(all, a, b); }
 SN_INLINE Mask less(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 SN_INLINE Mask is_nan(Vec a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) { return _mm512_mask_blend_ps(m, b, a); }
-SN_INLINE Vec scale2(Vec p, Vec n) { return _mm512_scalef_ps(p, n); }
+SN_INLINE Vec scale2(Vec p, Vec n) { return _mm512_maskz_scalef_ps(all, p, n); }
+SN_INLINE Vec abs(Vec a) { return _mm512_abs_ps(a); }
+SN_INLINE Vec with_sign(Vec a, Vec sign) {
+  const __m512i mask = _mm512_set1_epi32(0x7fffffff);
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(mask, _mm512_castps_si512(a), _mm512_castps_si512(sign), 0xCA));
+}
 SN_INLINE void pin(Vec& v) { __asm__("" : "+v"(v)); }
 
 #elif defined(__AVX2__)
@@ -92,15 +106,14 @@ SN_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 SN_INLINE Mask less(Vec a, Vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 SN_INLINE Mask is_nan(Vec a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) { return _mm256_blendv_ps(b, a, m); }
-/// In two steps, so that neither the smallest normal numbers nor the largest ones are lost; n is clamped.
 SN_INLINE Vec scale2(Vec p, Vec n) {
-  const __m256i e = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(n, _mm256_set1_ps(-252)), _mm256_set1_ps(252)));
-  const __m256i half = _mm256_srai_epi32(e, 1), rest = _mm256_sub_epi32(e, half), bias = _mm256_set1_epi32(127);
-  const auto power = [](__m256i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(x, 23)); };
-  const Vec scaled =
-      _mm256_mul_ps(_mm256_mul_ps(p, power(_mm256_add_epi32(half, bias))), power(_mm256_add_epi32(rest, bias)));
-  return _mm256_blendv_ps(scaled, n, is_nan(n));
+  const __m256i e = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(e, 1), bias = _mm256_set1_epi32(127);
+  const __m256i low = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+  const __m256i high = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(e, half), bias), 23);
+  return _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(low)), _mm256_castsi256_ps(high));
 }
+SN_INLINE Vec abs(Vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), a); }
+SN_INLINE Vec with_sign(Vec a, Vec sign) { return _mm256_or_ps(abs(a), _mm256_and_ps(_mm256_set1_ps(-0.0F), sign)); }
 SN_INLINE void pin(Vec& v) { __asm__("" : "+x"(v)); }
 
 #elif defined(__ARM_NEON) && !defined(SN_PORTABLE)
@@ -137,12 +150,13 @@ SN_INLINE Vec select(Mask m, Vec a, Vec b) { return vbslq_f32(m, a, b); }
 SN_INLINE Vec max(Vec a, Vec b) { return select(vcgtq_f32(a, b), a, b); }
 SN_INLINE Vec min(Vec a, Vec b) { return select(less(a, b), a, b); }
 SN_INLINE Vec scale2(Vec p, Vec n) {
-  const int32x4_t e = vcvtq_s32_f32(min(max(n, splat(-252)), splat(252)));
-  const int32x4_t half = vshrq_n_s32(e, 1), rest = vsubq_s32(e, half), bias = vdupq_n_s32(127);
+  const int32x4_t e = vcvtq_s32_f32(n), half = vshrq_n_s32(e, 1), bias = vdupq_n_s32(127);
   const Vec low = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(half, bias), 23));
-  const Vec high = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(rest, bias), 23));
-  return select(is_nan(n), n, vmulq_f32(vmulq_f32(p, low), high));
+  const Vec high = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vsubq_s32(e, half), bias), 23));
+  return vmulq_f32(vmulq_f32(p, low), high);
 }
+SN_INLINE Vec abs(Vec a) { return vabsq_f32(a); }
+SN_INLINE Vec with_sign(Vec a, Vec sign) { return vbslq_f32(vdupq_n_u32(0x7fffffff), a, sign); }
 SN_INLINE void pin(Vec& v) { __asm__("" : "+w"(v)); }
 
 #else  // vectors of the compiler, for any machine: on plain x86-64 they are SSE2
@@ -186,9 +200,14 @@ SN_INLINE Vec select(Mask m, Vec a, Vec b) {
 SN_INLINE Vec max(Vec a, Vec b) { return select(a > b, a, b); }
 SN_INLINE Vec min(Vec a, Vec b) { return select(a < b, a, b); }
 SN_INLINE Vec scale2(Vec p, Vec n) {
-  const Vec clamped = min(max(n, splat(-252)), splat(252));
-  for (index_t i = 0; i < lanes; ++i) p[i] = n[i] == n[i] ? __builtin_ldexpf(p[i], static_cast<int>(clamped[i])) : n[i];
-  return p;
+  const Mask e = __builtin_convertvector(n, Mask), half = e >> 1;
+  const Mask low = (half + 127) << 23, high = (e - half + 127) << 23;
+  return p * reinterpret_cast<Vec>(low) * reinterpret_cast<Vec>(high);
+}
+SN_INLINE Vec abs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Mask>(a) & 0x7fffffff); }
+SN_INLINE Vec with_sign(Vec a, Vec sign) {
+  const Mask magnitude = reinterpret_cast<Mask>(a) & 0x7fffffff;
+  return reinterpret_cast<Vec>(magnitude | (reinterpret_cast<Mask>(sign) & ~0x7fffffff));
 }
 SN_INLINE void pin(Vec&) {}
 
