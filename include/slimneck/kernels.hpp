@@ -11,6 +11,7 @@
 
 #include <span>
 
+#include "slimneck/exec.hpp"
 #include "slimneck/tensor.hpp"
 
 namespace slimneck::kernels {
@@ -149,5 +150,61 @@ SLIMNECK_EXPORT void detect_decode_fwd(View<const T> x, const T* anchors, index_
 template <class T>
 SLIMNECK_EXPORT void detect_decode_bwd(View<const T> x, const T* anchors, index_t na, double stride, index_t first,
                                        View<const T> dy, View<T> dx) noexcept;
+
+/// May Winograd's algorithms be used? They round more (F(4x4) about ten times) and are no longer exact on integers.
+enum class Algorithm : std::uint8_t { best, direct };
+
+/// What happens to the memory of a result r: y = r, or y += r (gradients that are summed).
+enum class Write : std::uint8_t { set, add };
+
+// ---- Fast kernels ----------------------------------------------------------------------------------------------------
+// The mathematics above in single precision, by the kernels of an instruction set, for research code that wants one of
+// them alone. (Plans call those kernels directly: they keep maps in blocks and weights packed, where these convert both
+// ways in every call.)
+//
+// Views are plain: block 1, any strides, no overlap between inputs, outputs and workspace. Of `Exec` the instruction set
+// and the number of threads count; results are the same bits for any number of threads. The workspace is the caller's:
+// <name>_workspace(...) tells how many floats it must have for the same Exec, shapes and options. Nothing is allocated.
+//
+// These functions check their arguments first, and throw before they touch anything: ShapeError where shapes do not
+// fit, a view is blocked or the workspace is too small, DeviceError where the instruction set is not there. Numbers per
+// channel are views of shape 1 x c x 1 x 1, as above; a view without data stands for "none" where a comment allows it.
+namespace fast {
+
+struct Options {
+  Write write = Write::set;  ///< of every output that is not said to be always set
+  Algorithm algorithm = Algorithm::best;
+};
+
+/// Extent of a convolution's output; throws ShapeError for what does not fit.
+SLIMNECK_EXPORT Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2d& geometry);
+
+/// What becomes of the sum s of an output element: act(s * scale + bias) + residual. Each part may be left out.
+struct Finish {
+  View<const float> scale, bias;  ///< per channel
+  Activation act;
+  View<const float> residual;  ///< the shape of y
+};
+
+/// y = finish(conv(x, w)). Any groups: depthwise ones by the depthwise kernels, others group by group.
+SLIMNECK_EXPORT void conv2d_fwd(const Exec& exec, View<const float> x, View<const float> w, View<float> y,
+                                const Conv2d& geometry, const Finish& finish, std::span<float> workspace,
+                                const Options& options = {});
+SLIMNECK_EXPORT index_t conv2d_fwd_workspace(const Exec& exec, const Shape& x, const Shape& w, const Conv2d& geometry,
+                                             const Options& options = {});
+
+/// dx = the adjoint in x.
+SLIMNECK_EXPORT void conv2d_bwd_x(const Exec& exec, View<const float> dy, View<const float> w, View<float> dx,
+                                  const Conv2d& geometry, std::span<float> workspace, const Options& options = {});
+SLIMNECK_EXPORT index_t conv2d_bwd_x_workspace(const Exec& exec, const Shape& x, const Shape& w, const Conv2d& geometry,
+                                               const Options& options = {});
+
+/// dw = the adjoint in w, summed over the batch.
+SLIMNECK_EXPORT void conv2d_bwd_w(const Exec& exec, View<const float> x, View<const float> dy, View<float> dw,
+                                  const Conv2d& geometry, std::span<float> workspace, const Options& options = {});
+SLIMNECK_EXPORT index_t conv2d_bwd_w_workspace(const Exec& exec, const Shape& x, const Shape& w, const Conv2d& geometry,
+                                               const Options& options = {});
+
+}  // namespace fast
 
 }  // namespace slimneck::kernels

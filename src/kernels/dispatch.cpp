@@ -61,10 +61,13 @@ std::string_view name_of(Isa isa) noexcept {
 
 Isa resolve(Isa isa) {
   if (isa == Isa::automatic) {
-    const char* forced = std::getenv("SLIMNECK_ISA");
-    if (!forced || !*forced) return available_isas().front();
+    const char* variable = std::getenv("SLIMNECK_ISA");
+    const std::string_view forced = variable ? variable : "";
     for (const Isa candidate : best_first)
-      if (name_of(candidate) == forced) isa = candidate;
+      if (forced.empty() ? kernels_of(candidate) != nullptr : name_of(candidate) == forced) {
+        isa = candidate;
+        break;
+      }
     if (isa == Isa::automatic)
       throw DeviceError("SLIMNECK_ISA is '" + std::string(forced) + "', wanted scalar, avx2, avx512 or neon");
   }

@@ -8,9 +8,6 @@
 
 namespace slimneck::kernels {
 
-/// May Winograd's algorithms be used? They round more (F(4x4) about ten times) and are no longer exact on integers.
-enum class Algorithm : std::uint8_t { best, direct };
-
 /// One way to compute a convolution in one direction.
 struct ConvVariant {
   std::string_view name;

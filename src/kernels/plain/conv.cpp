@@ -1,0 +1,208 @@
+#include "kernels/plain/conv.hpp"
+
+namespace slimneck::kernels::plain {
+
+namespace {
+
+index_t blocks_for(index_t channels, index_t lanes) { return (channels + lanes - 1) / lanes; }
+
+template <class Args>
+void set_kernel(Args& a, const ConvShape& s) {
+  a.n = s.x.n;
+  a.kh = s.w.h;
+  a.kw = s.w.w;
+  a.stride = s.geometry.stride;
+  a.pad_h = s.geometry.pad_h;
+  a.pad_w = s.geometry.pad_w;
+  a.dilation = s.geometry.dilation;
+}
+
+/// x and y in the sense of a ConvArgs or DepthwiseArgs: what is read, what is written.
+template <class Args>
+void set_extents(Args& a, const Shape& x, const Shape& y) {
+  a.h = x.h;
+  a.w = x.w;
+  a.oh = y.h;
+  a.ow = y.w;
+}
+
+template <class Args>
+void set_x(Args& a, const View<const float>& x) {
+  a.x = x.data;
+  a.xn = x.sn;
+  a.xb = x.sc;
+  a.xh = x.sh;
+}
+
+template <class Args>
+void set_y(Args& a, const View<float>& y) {
+  a.y = y.data;
+  a.yn = y.sn;
+  a.yb = y.sc;
+  a.yh = y.sh;
+}
+
+template <class Args>
+void set_dy(Args& a, const View<const float>& dy) {
+  a.dy = dy.data;
+  a.yn = dy.sn;
+  a.yb = dy.sc;
+  a.yh = dy.sh;
+}
+
+WeightArgs dense_weights(const Shape& w, WeightOrder order, index_t lanes) {
+  WeightArgs a;
+  a.o = w.n;
+  a.c = w.c;
+  a.kh = w.h;
+  a.kw = w.w;
+  a.o_physical = blocks_for(w.n, lanes) * lanes;
+  a.c_physical = order == WeightOrder::planes ? w.c : blocks_for(w.c, lanes) * lanes;
+  a.order = order;
+  return a;
+}
+
+WeightArgs depthwise_weights(const Shape& w, index_t lanes) {
+  WeightArgs a;
+  a.o = w.n;
+  a.c = 1;
+  a.kh = w.h;
+  a.kw = w.w;
+  a.o_physical = blocks_for(w.n, lanes) * lanes;
+  a.c_physical = 1;
+  a.order = WeightOrder::depthwise;
+  return a;
+}
+
+index_t floats_of(const WeightArgs& a) { return a.o_physical * a.c_physical * a.kh * a.kw; }
+
+void pack(const Machine& machine, WeightArgs a, View<const float> w, float* plain, float* packed) {
+  to_dense(w, plain);
+  a.from = plain;
+  a.to = packed;
+  machine.kernels->pack_weights(a);
+}
+
+void unpack(const Machine& machine, WeightArgs a, float* packed, float* plain, View<float> dw, Write write) {
+  a.from = packed;
+  a.to = plain;
+  machine.kernels->unpack_weights(a);
+  from_dense(plain, dw, write);
+}
+
+}  // namespace
+
+// ---- Dense -----------------------------------------------------------------------------------------------------------
+
+DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backward, Algorithm algorithm,
+                     Workspace& workspace)
+    : machine_(machine) {
+  const index_t lanes = machine.lanes;
+  const Shape &from = backward ? shape.y : shape.x, &to = backward ? shape.x : shape.y;
+  set_kernel(args_, shape);
+  set_extents(args_, from, to);
+  args_.x_blocks = blocks_for(from.c, lanes);
+  args_.y_blocks = blocks_for(to.c, lanes);
+  // The maps are dense: what a variant decides from their strides it decides here, too.
+  set_x(args_, View<float>(nullptr, from, lanes));
+  set_y(args_, View<float>(nullptr, to, lanes));
+  variant_ = backward ? &choose_conv_bwd_x(args_, lanes, algorithm) : &choose_conv_fwd(args_, lanes, algorithm);
+  args_.strip = variant_->strip(args_, lanes);
+  weights_ = dense_weights(shape.w, variant_->order, lanes);
+  plain_ = workspace.take(shape.w.numel());
+  packed_ = workspace.take(floats_of(weights_));
+  if (variant_->prepare)
+    prepared_ = workspace.take(
+        variant_->weights(weights_.o_physical, weights_.c_physical, weights_.kh * weights_.kw));
+  args_.workspace = workspace.take(variant_->workspace(args_, lanes, machine.threads));
+}
+
+void DenseData::run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept {
+  pack(machine_, weights_, w, plain_, packed_);
+  if (variant_->prepare) {
+    WeightArgs p = weights_;
+    p.from = packed_;
+    p.to = prepared_;
+    (machine_.kernels->*variant_->prepare)(p);
+  }
+  ConvArgs a = args_;
+  set_x(a, x);
+  set_y(a, y);
+  a.weights = variant_->prepare ? prepared_ : packed_;
+  a.epilogue = epilogue;
+  (machine_.kernels->*variant_->run)(a);
+}
+
+DenseWeights::DenseWeights(const Machine& machine, const ConvShape& shape, Algorithm algorithm, Workspace& workspace)
+    : machine_(machine) {
+  const index_t lanes = machine.lanes;
+  set_kernel(args_, shape);
+  set_extents(args_, shape.x, shape.y);
+  args_.x_blocks = blocks_for(shape.x.c, lanes);
+  args_.y_blocks = blocks_for(shape.y.c, lanes);
+  set_x(args_, View<float>(nullptr, shape.x, lanes));
+  set_dy(args_, View<float>(nullptr, shape.y, lanes));
+  variant_ = &choose_conv_bwd_w(args_, lanes, algorithm);
+  weights_ = dense_weights(shape.w, variant_->order, lanes);
+  plain_ = workspace.take(shape.w.numel());
+  args_.dw = workspace.take(floats_of(weights_));
+  args_.workspace = workspace.take(variant_->workspace(args_, lanes, machine.threads));
+}
+
+void DenseWeights::run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept {
+  ConvGradArgs a = args_;
+  set_x(a, x);
+  set_dy(a, dy);
+  (machine_.kernels->*variant_->run)(a);
+  unpack(machine_, weights_, a.dw, plain_, dw, write);
+}
+
+// ---- Depthwise -------------------------------------------------------------------------------------------------------
+
+DepthwiseData::DepthwiseData(const Machine& machine, const ConvShape& shape, bool backward, Workspace& workspace)
+    : machine_(machine), weights_(depthwise_weights(shape.w, machine.lanes)) {
+  const Shape &from = backward ? shape.y : shape.x, &to = backward ? shape.x : shape.y;
+  set_kernel(args_, shape);
+  set_extents(args_, from, to);
+  args_.blocks = blocks_for(shape.x.c, machine.lanes);
+  set_x(args_, View<float>(nullptr, from, machine.lanes));
+  set_y(args_, View<float>(nullptr, to, machine.lanes));
+  variant_ = backward ? &choose_depthwise_bwd_x(args_) : &choose_depthwise_fwd(args_);
+  args_.strip = variant_->strip(args_, machine.lanes);
+  plain_ = workspace.take(shape.w.numel());
+  packed_ = workspace.take(floats_of(weights_));
+}
+
+void DepthwiseData::run(View<const float> x, View<const float> w, View<float> y,
+                        const Epilogue& epilogue) const noexcept {
+  pack(machine_, weights_, w, plain_, packed_);
+  DepthwiseArgs a = args_;
+  set_x(a, x);
+  set_y(a, y);
+  a.weights = packed_;
+  a.epilogue = epilogue;
+  (machine_.kernels->*variant_->run)(a);
+}
+
+DepthwiseWeights::DepthwiseWeights(const Machine& machine, const ConvShape& shape, Workspace& workspace)
+    : machine_(machine), weights_(depthwise_weights(shape.w, machine.lanes)) {
+  set_kernel(args_, shape);
+  set_extents(args_, shape.x, shape.y);
+  args_.blocks = blocks_for(shape.x.c, machine.lanes);
+  set_x(args_, View<float>(nullptr, shape.x, machine.lanes));
+  set_dy(args_, View<float>(nullptr, shape.y, machine.lanes));
+  variant_ = &choose_depthwise_bwd_w(args_);
+  plain_ = workspace.take(shape.w.numel());
+  args_.dw = workspace.take(floats_of(weights_));
+  args_.workspace = workspace.take(variant_->workspace(args_, machine.lanes));
+}
+
+void DepthwiseWeights::run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept {
+  DepthwiseGradArgs a = args_;
+  set_x(a, x);
+  set_dy(a, dy);
+  (machine_.kernels->*variant_->run)(a);
+  unpack(machine_, weights_, a.dw, plain_, dw, write);
+}
+
+}  // namespace slimneck::kernels::plain
