@@ -95,7 +95,7 @@ FastConv::FastConv(Direction direction, DType type, const Target& target, const 
   conv_.yh = y.sh;
   const kernels::ConvVariant& chosen = forward ? kernels::choose_conv_fwd(conv_, v, algorithm_of(target))
                                                : kernels::choose_conv_bwd_x(conv_, v, algorithm_of(target));
-  if (!chosen.suits(conv_, v)) return;  // the last resort reads no planes
+  if ((conv_.planes > 0) != (chosen.order == kernels::WeightOrder::planes)) return;  // it does not read planes
   conv_.strip = chosen.strip(conv_, v);
   dense_ = &chosen;
 }
@@ -170,7 +170,7 @@ FastConvGrad::FastConvGrad(DType type, const Target& target, const Attributes& a
   conv_.x_blocks = blocks(x.shape.c, v);
   conv_.y_blocks = blocks(dy.shape.c, v);
   const kernels::ConvGradVariant& chosen = kernels::choose_conv_bwd_w(conv_, v, algorithm_of(target));
-  if (chosen.suits(conv_, v)) dense_ = &chosen;
+  if ((conv_.planes > 0) == (chosen.order == kernels::WeightOrder::planes)) dense_ = &chosen;
 }
 
 Lowering FastConvGrad::lowering(KernelFunction run) const noexcept {
