@@ -104,4 +104,5 @@ struct DepthwiseGradArgs {
 
 }  // namespace slimneck::kernels
 
+#include "kernels/norm/args.hpp"       // IWYU pragma: export
 #include "kernels/pointwise/args.hpp"  // IWYU pragma: export

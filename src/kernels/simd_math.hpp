@@ -64,10 +64,10 @@ SN_INLINE Vec tanh(Vec x) {
   const Vec a = mul(min(splat(10), abs(x)), splat(2));
   const Vec n = round(mul(a, splat(1.44269504F)));
   const Vec r = fnma(n, splat(-2.12194440e-4F), fnma(n, splat(0.693359375F), a));
-  Vec p = fma(splat(1.406160442e-3F), r, splat(8.379106935e-3F));
-  p = fma(p, r, splat(4.166476934e-2F));
-  p = fma(p, r, splat(1.666636418e-1F));
-  p = fma(p, r, splat(5.000000437e-1F));
+  Vec p = fma(splat(1.388250758e-3F), r, splat(8.366580475e-3F));  // least relative error of p - 1
+  p = fma(p, r, splat(4.166720182e-2F));
+  p = fma(p, r, splat(1.666654318e-1F));
+  p = fma(p, r, splat(4.999999814e-1F));
   p = fma(mul(p, r), r, r);
   const Vec power = scale2(splat(1), n);
   const Vec m = fma(p, power, sub(power, splat(1)));
