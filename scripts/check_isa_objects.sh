@@ -42,7 +42,7 @@ loops() {
           if (j < i && (j in target) && (target[j] in line_of) && line_of[target[j]] <= j && line_of[target[j]] >= from)
             inner = 0
           if (text[j] ~ /vfn?m(add|sub)[0-9]*[ps]s/) ++fma
-          if (text[j] ~ vector && text[j] ~ /\(%rsp|\(%rbp/) ++stack
+          if (text[j] ~ vector && text[j] ~ /\(%rsp|-0x[0-9a-f]+\(%rbp\)/) ++stack
         }
         if (inner && fma) print name, fma, stack
       }
@@ -55,7 +55,7 @@ loops() {
       sub(/:/, "", address)
       line_of[address] = lines
       text[lines] = $0
-      if ($2 ~ /^j/) target[lines] = $3
+      if ($2 ~ /^j[^m]/) target[lines] = $3  # not jmp: what is out of line ends with one, backwards
     }
     END { finish() }'
 }

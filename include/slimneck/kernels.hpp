@@ -205,6 +205,77 @@ SLIMNECK_EXPORT void conv2d_bwd_w(const Exec& exec, View<const float> x, View<co
 SLIMNECK_EXPORT index_t conv2d_bwd_w_workspace(const Exec& exec, const Shape& x, const Shape& w, const Conv2d& geometry,
                                                const Options& options = {});
 
+// ---- Two convolutions, each with batch norm and activation
+//
+//   gsconv:  z1 = conv(x, w1), a = act(norm1 z1), z2 = depthwise(a, w2), b = act(norm2 z2), y = a and b in some order
+//   dsc:     z1 = depthwise(x, w1), a = act(norm1 z1), z2 = conv(a, w2), y = act(norm2 z2)
+//
+// The geometry is that of the first convolution. The second has stride 1 and padding k/2 for an odd k, and keeps the
+// extent: in gsconv it is one filter for each channel of a, in dsc it is 1x1. gsconv takes groups 1 only; in dsc groups
+// is ignored, each channel is one.
+
+/// Batch norm's numbers per channel.
+struct Norm {
+  View<const float> gamma, beta;
+  View<const float> mean, var;  ///< for inference; training computes its own
+};
+
+struct PairWeights {
+  View<const float> w1;
+  Norm norm1;
+  View<const float> w2;
+  Norm norm2;
+};
+
+/// Channels of [a | b] in y: as they are, a0 b0 a1 b1 ..., or even ones before odd ones (docs/gsconv.md).
+enum class Halves : std::uint8_t { concat, interleave, deinterleave };
+
+struct PairSettings {
+  Conv2d geometry;
+  Activation act;
+  double eps = 1e-3;
+  Halves halves = Halves::interleave;  ///< of gsconv
+};
+
+/// What training keeps for the backward: convolutions before the norm, and the statistics of the batch.
+template <class T>
+struct PairSaved {
+  View<T> z1, mean1, var1, z2, mean2, var2;
+};
+
+/// Each may be left out.
+struct PairGradients {
+  View<float> dx, dw1, dgamma1, dbeta1, dw2, dgamma2, dbeta2;
+};
+
+/// Inference.
+SLIMNECK_EXPORT void gsconv(const Exec& exec, View<const float> x, const PairWeights& weights, View<float> y,
+                            const PairSettings& settings, std::span<float> workspace, const Options& options = {});
+SLIMNECK_EXPORT void dsc(const Exec& exec, View<const float> x, const PairWeights& weights, View<float> y,
+                         const PairSettings& settings, std::span<float> workspace, const Options& options = {});
+
+/// Training forward; y and `saved` are set.
+SLIMNECK_EXPORT void gsconv_train(const Exec& exec, View<const float> x, const PairWeights& weights, View<float> y,
+                                  const PairSaved<float>& saved, const PairSettings& settings,
+                                  std::span<float> workspace, const Options& options = {});
+SLIMNECK_EXPORT void dsc_train(const Exec& exec, View<const float> x, const PairWeights& weights, View<float> y,
+                               const PairSaved<float>& saved, const PairSettings& settings, std::span<float> workspace,
+                               const Options& options = {});
+
+/// Gradients of the training forward; `saved` is what it made from the same x and weights.
+SLIMNECK_EXPORT void gsconv_bwd(const Exec& exec, View<const float> dy, View<const float> x, const PairWeights& weights,
+                                const PairSaved<const float>& saved, const PairGradients& gradients,
+                                const PairSettings& settings, std::span<float> workspace, const Options& options = {});
+SLIMNECK_EXPORT void dsc_bwd(const Exec& exec, View<const float> dy, View<const float> x, const PairWeights& weights,
+                             const PairSaved<const float>& saved, const PairGradients& gradients,
+                             const PairSettings& settings, std::span<float> workspace, const Options& options = {});
+
+/// Floats for any of the three.
+SLIMNECK_EXPORT index_t gsconv_workspace(const Exec& exec, const Shape& x, const Shape& w1, const Shape& w2,
+                                         const PairSettings& settings, const Options& options = {});
+SLIMNECK_EXPORT index_t dsc_workspace(const Exec& exec, const Shape& x, const Shape& w1, const Shape& w2,
+                                      const PairSettings& settings, const Options& options = {});
+
 }  // namespace fast
 
 }  // namespace slimneck::kernels

@@ -1,0 +1,158 @@
+// Every kernel of every instruction set, on 1, 2 and 3 threads, over one table of shapes.
+#include <doctest/doctest.h>
+
+#include "slimneck/kernels.hpp"
+#include "table.hpp"
+
+using namespace slimneck;
+using namespace slimneck::table;
+
+namespace {
+
+/// op x shape x instruction set x threads that were compared with a reference.
+index_t cases = 0;
+
+constexpr int thread_counts[] = {1, 2, 3};
+
+Exec exec_of(Isa isa, int threads) {
+  Exec e;
+  e.isa = isa;
+  e.threads = threads;
+  return e;
+}
+
+std::string name(Isa isa) { return std::string(kernels::name_of(isa)); }
+
+const Want& want_of(const ConvProblem& p, Direction d) {
+  return d == Direction::forward ? p.y : d == Direction::backward_x ? p.dx : p.dw;
+}
+
+const char* name(Direction d) {
+  return d == Direction::forward ? "forward" : d == Direction::backward_x ? "backward data" : "backward weights";
+}
+
+constexpr Direction directions[] = {Direction::forward, Direction::backward_x, Direction::backward_w};
+
+/// A row's place in memory: every row another one.
+Placement place_of(std::size_t i) {
+  constexpr index_t offsets[] = {0, 4, 8, 28};
+  return {offsets[i % 4], i % 3 == 0, static_cast<index_t>(i % 2 * (1 + i % 3))};
+}
+
+void check_variants(const ConvProblem& p, Direction d, const Placement& at, bool exact) {
+  for (const Isa isa : kernels::available_isas()) {
+    std::vector<Outcome> first;
+    for (const int threads : thread_counts) {
+      const std::vector<Outcome> outcomes = run_variants(*kernels::kernels_of(isa), p, d, threads, at);
+      for (std::size_t i = 0; i < outcomes.size(); ++i) {
+        const Outcome& o = outcomes[i];
+        INFO(name(isa), " ", threads, " threads, ", name(d), " by ", o.variant, ": ", to_text(p.row));
+        CHECK(o.intact);
+        if (o.algorithm == Algorithm::direct)
+          CHECK(mismatches(o.result, want_of(p, d)) == 0);
+        else if (!exact)
+          CHECK(near_in_norm(o.result, want_of(p, d).value));
+        if (threads > 1) CHECK(same_bits(o.result, first[i].result));
+        ++cases;
+      }
+      if (threads == 1) first = outcomes;
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every variant of every convolution is exact on whole numbers") {
+  std::size_t i = 0;
+  for (const ConvRow& row : conv_rows()) {
+    const ConvProblem p(row, Fill::integers);
+    for (const Direction d : directions) check_variants(p, d, place_of(i), true);
+    ++i;
+  }
+}
+
+TEST_CASE("every variant of every convolution keeps to the error bound of its sums") {
+  std::size_t i = 0;
+  for (const ConvRow& row : conv_rows()) {
+    const ConvProblem p(row, i % 2 == 0 ? Fill::positives : Fill::reals);
+    for (const Direction d : directions) check_variants(p, d, place_of(i + 1), false);
+    ++i;
+  }
+}
+
+namespace {
+
+/// Runs a fast convolution on plain views, in memory of exactly its size.
+Tensor run_fast(const ConvProblem& p, Direction d, const Exec& exec, const Placement& at, bool bias,
+                const kernels::fast::Options& options) {
+  using namespace kernels::fast;
+  const ConvRow& r = p.row;
+  const Map x(p.x, 1, at), w(p.w, 1, at), dy(p.dy, 1, at), b(p.bias, 1, at);
+  const bool forward = d == Direction::forward, backward = d == Direction::backward_x;
+  const Map result(random_tensor(forward ? r.y() : backward ? r.x : r.w(), Fill::integers, 9), 1, at);
+  const Edge workspace(forward    ? conv2d_fwd_workspace(exec, r.x, r.w(), r.g, options)
+                       : backward ? conv2d_bwd_x_workspace(exec, r.x, r.w(), r.g, options)
+                                  : conv2d_bwd_w_workspace(exec, r.x, r.w(), r.g, options),
+                       at);
+  Finish finish;
+  if (bias) finish.bias = b.read();
+  if (forward)
+    conv2d_fwd(exec, x.read(), w.read(), result.view(), r.g, finish, workspace.span(), options);
+  else if (backward)
+    conv2d_bwd_x(exec, dy.read(), w.read(), result.view(), r.g, workspace.span(), options);
+  else
+    conv2d_bwd_w(exec, x.read(), dy.read(), result.view(), r.g, workspace.span(), options);
+  CHECK(result.intact());
+  CHECK(workspace.intact());
+  return result.values();
+}
+
+}  // namespace
+
+TEST_CASE("fast convolutions on plain views: exact on whole numbers, any groups, set and add") {
+  std::size_t i = 0;
+  for (const ConvRow& row : conv_rows()) {
+    const ConvProblem p(row, Fill::integers);
+    for (const Isa isa : kernels::available_isas())
+      for (const int threads : thread_counts)
+        for (const Direction d : directions) {
+          INFO(name(isa), " ", threads, " threads, ", name(d), ": ", to_text(row));
+          const bool bias = d == Direction::forward && i % 2 == 0;
+          const Exec exec = exec_of(isa, threads);
+          const Want& want = bias ? p.y_bias : want_of(p, d);
+          CHECK(mismatches(run_fast(p, d, exec, place_of(i), bias, {kernels::Write::set, Algorithm::direct}), want) ==
+                0);
+          if (threads == 2) {
+            Want sum{random_tensor(want.value.shape(), Fill::integers, 9).to(DType::f64), {}, 0};
+            for (index_t e = 0; e < sum.value.numel(); ++e)
+              sum.value.data<double>()[e] += want.value.data<double>()[e];
+            CHECK(mismatches(run_fast(p, d, exec, place_of(i), bias, {kernels::Write::add, Algorithm::direct}), sum) ==
+                  0);
+          }
+          ++cases;
+        }
+    ++i;
+  }
+}
+
+TEST_CASE("fast convolutions: <y, g> = <x, dx> = <w, dw>") {
+  for (const ConvRow& row : conv_rows()) {
+    const ConvProblem p(row, Fill::reals);
+    const double allowed = std::ldexp(1.0, -24) * dot(p.y.scale, absolute(p.dy));
+    for (const Isa isa : kernels::available_isas()) {
+      INFO(name(isa), " ", to_text(row));
+      const Exec exec = exec_of(isa, 2);
+      const double forward = dot(run_fast(p, Direction::forward, exec, {}, false, {}), p.dy);
+      const double data = dot(run_fast(p, Direction::backward_x, exec, {}, false, {}), p.x);
+      const double weights = dot(run_fast(p, Direction::backward_w, exec, {}, false, {}), p.w);
+      CHECK(std::fabs(forward - data) <= allowed);
+      CHECK(std::fabs(forward - weights) <= allowed);
+      ++cases;
+    }
+  }
+}
+
+TEST_CASE("the table has as many cases as it promises") {
+  MESSAGE(cases, " cases of op x shape x instruction set x threads");
+  if (every() == 1) CHECK(cases >= 2000);
+}
