@@ -137,6 +137,26 @@ Cost cost_sum(const Attributes&, Shapes in, Shapes) {
   return c;
 }
 
+Lowering lower_sum(const LowerContext& c) {
+  const AnyView& x = c.inputs[0];
+  const kernels::Kernels* k = fast_kernels(c.type, c.target);
+  if (!k || x.block != k->lanes) return {};
+  kernels::ChannelSumArgs a;
+  set_extent(a, x);
+  Lowering l;
+  l.kernel = "map_sum";
+  l.workspace = kernels::bn_workspace(a.n, a.blocks, a.h, a.w, x.block);
+  l.run = [](const KernelCall& call) {
+    kernels::ChannelSumArgs sum;
+    set_extent(sum, call.inputs[0]);
+    lay(call.inputs[0], sum.x, sum.xn, sum.xb, sum.xh);
+    sum.y = call.out<float>(0).data;
+    sum.workspace = static_cast<float*>(call.workspace);
+    kernels::kernels_of(call.target.isa)->map_sum(sum);
+  };
+  return l;
+}
+
 std::vector<OpCase> cases() {
   return {
       {"1x1", {{2, 5, 4, 3}, {7, 5, 1, 1}, {1, 7, 1, 1}}, {}},
@@ -216,6 +236,7 @@ const OpDef channel_sum{
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a>-a"; },
     .cost = cost_sum,
     .reference = Reference::of([]<class T>(const KernelCall& k) { kernels::channel_sum<T>(k.in<T>(0), k.out<T>(0)); }),
+    .lower = lower_sum,
 };
 
 }  // namespace slimneck::ops

@@ -59,8 +59,70 @@ const kernels::Kernels* fast_kernels(DType type, const Target& target) noexcept 
   return k && k->lanes == target.block ? k : nullptr;
 }
 
-bool in_blocks(std::span<const AnyView> views, index_t lanes) noexcept {
-  return std::all_of(views.begin(), views.end(), [&](const AnyView& v) { return v.block == lanes; });
+kernels::PointwiseArgs pointwise(const KernelCall& k) noexcept {
+  kernels::PointwiseArgs a;
+  set_extent(a, k.outputs[0]);
+  lay(k.inputs[0], a.x, a.xn, a.xb, a.xh);
+  if (k.inputs.size() > 1) lay(k.inputs[1], a.z, a.zn, a.zb, a.zh);
+  lay(k.outputs[0], a.y, a.yn, a.yb, a.yh);
+  return a;
+}
+
+Lowering lower_in_blocks(const LowerContext& c, std::string_view name, KernelFunction run, index_t workspace) {
+  const kernels::Kernels* k = fast_kernels(c.type, c.target);
+  if (!k) return {};
+  const auto fits = [&](const AnyView& v) { return v.block == k->lanes || v.shape.h * v.shape.w <= 1; };
+  if (!std::all_of(c.inputs.begin(), c.inputs.end(), fits) || !std::all_of(c.outputs.begin(), c.outputs.end(), fits) ||
+      c.outputs[0].block != k->lanes)
+    return {};
+  Lowering l;
+  l.kernel = name;
+  l.run = run;
+  l.workspace = workspace;
+  return l;
+}
+
+namespace {
+
+/// Folded norm, coefficients and partial sums of run_norm_bwd.
+void take_norm_bwd(Scratch& s, const AnyView& z, kernels::BnGradArgs& b, float*& scale, float*& bias) {
+  set_extent(b, z);
+  scale = s.take(z.shape.c);
+  bias = s.take(z.shape.c);
+  b.coefficients = s.take(3 * z.shape.c);
+  b.workspace = s.take(kernels::bn_workspace(b.n, b.blocks, b.h, b.w, z.block));
+}
+
+}  // namespace
+
+index_t norm_bwd_workspace(const AnyView& z) noexcept {
+  Scratch count(nullptr);
+  kernels::BnGradArgs b;
+  float *scale = nullptr, *bias = nullptr;
+  take_norm_bwd(count, z, b, scale, bias);
+  return count.taken();
+}
+
+void run_norm_bwd(const KernelCall& k, const float* beta, const kernels::Activation& act, bool batch_stats) noexcept {
+  Scratch s(k.workspace);
+  kernels::BnGradArgs b;
+  float *scale = nullptr, *bias = nullptr;
+  take_norm_bwd(s, k.inputs[1], b, scale, bias);
+  lay(k.inputs[0], b.dy, b.dyn, b.dyb, b.dyh);
+  lay(k.inputs[1], b.z, b.zn, b.zb, b.zh);
+  lay(k.outputs[0], b.dz, b.dzn, b.dzb, b.dzh);
+  b.mean = k.in<float>(2).data;
+  b.var = k.in<float>(3).data;
+  b.eps = k.attributes->real("eps");
+  kernels::bn_fold(k.inputs[1].shape.c, b.mean, b.var, k.in<float>(4).data, beta, b.eps, scale, bias);
+  b.scale = scale;
+  b.bias = bias;
+  b.act = act.kind;
+  b.slope = static_cast<float>(act.slope);
+  b.batch_stats = batch_stats;
+  b.dgamma = k.out<float>(1).data;
+  b.dbeta = k.out<float>(2).data;
+  kernels::kernels_of(k.target.isa)->bn_act_bwd(b);
 }
 
 FastConv::FastConv(Direction direction, DType type, const Target& target, const Attributes& a, const AnyView& x,
@@ -124,9 +186,33 @@ index_t FastConv::workspace() const noexcept {
   return dense_ && dense_->workspace ? dense_->workspace(conv_, kernels_->lanes, target_.threads) : 0;
 }
 
-index_t FastConv::parts() const noexcept {
-  const auto strips = [](const auto& a) { return a.n * ((a.oh + a.strip - 1) / a.strip); };
-  return dense_ ? strips(conv_) : strips(channelwise_);
+kernels::MomentsArgs FastConv::moments_args() const noexcept {
+  kernels::MomentsArgs m;
+  const auto set = [&](const auto& a, index_t blocks_of_y) {
+    m.n = a.n;
+    m.h = a.oh;
+    m.w = a.ow;
+    m.strip = a.strip;
+    m.last = m.channels = blocks_of_y * kernels_->lanes;
+  };
+  if (dense_)
+    set(conv_, conv_.y_blocks);
+  else
+    set(channelwise_, channelwise_.blocks);
+  return m;
+}
+
+index_t FastConv::moments() const noexcept {
+  const kernels::MomentsArgs m = moments_args();
+  return kernels::moments_floats(m.n, m.h, m.strip, m.channels);
+}
+
+void FastConv::merge(const float* moments, float* mean, float* var) const noexcept {
+  kernels::MomentsArgs m = moments_args();
+  m.moments = moments;
+  m.mean = mean;
+  m.var = var;
+  kernels::merge_moments(m);
 }
 
 void FastConv::run(const float* weights, const kernels::Epilogue& epilogue, float* workspace) noexcept {

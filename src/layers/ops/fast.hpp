@@ -11,8 +11,29 @@ namespace slimneck::ops {
 /// The kernels for nodes in the plan's blocks; null where there are none: double precision, or blocks of another size.
 const kernels::Kernels* fast_kernels(DType type, const Target& target) noexcept;
 
-/// Do all views lie in blocks of that many channels?
-bool in_blocks(std::span<const AnyView> views, index_t lanes) noexcept;
+/// Pointer and strides of a map for the argument structs: lay(view, a.x, a.xn, a.xb, a.xh).
+template <class P>
+void lay(const AnyView& v, P*& data, index_t& n, index_t& b, index_t& h) noexcept {
+  data = static_cast<P*>(v.data);
+  n = v.sn;
+  b = v.sc;
+  h = v.sh;
+}
+
+/// Extent of a blocked map for the argument structs.
+template <class Args>
+void set_extent(Args& a, const AnyView& v) noexcept {
+  a.n = v.shape.n;
+  a.blocks = (v.shape.c + v.block - 1) / v.block;
+  a.h = v.shape.h;
+  a.w = v.shape.w;
+}
+
+/// x -> y or x, z -> y of an elementwise kernel.
+kernels::PointwiseArgs pointwise(const KernelCall& k) noexcept;
+
+/// A kernel for nodes whose maps all lie in the plan's blocks; vectors (height and width 1) may lie as they like.
+Lowering lower_in_blocks(const LowerContext& c, std::string_view name, KernelFunction run, index_t workspace = 0);
 
 /// Pieces of a call's scratch memory, each aligned; without memory it only counts.
 class Scratch {
@@ -30,6 +51,11 @@ class Scratch {
   index_t taken_ = 0;
 };
 
+/// Batch norm and activation, backward: dy, z, mean, var, gamma -> dz, dgamma, dbeta; beta null where the activation is
+/// none.
+void run_norm_bwd(const KernelCall& k, const float* beta, const kernels::Activation& act, bool batch_stats) noexcept;
+index_t norm_bwd_workspace(const AnyView& z) noexcept;
+
 /// Data through a convolution, dense or depthwise: x is what is read, y what is written.
 class FastConv {
  public:
@@ -42,11 +68,14 @@ class FastConv {
   /// name, order and preparation of the weights, workspace of this convolution alone.
   [[nodiscard]] Lowering lowering(KernelFunction run) const noexcept;
   [[nodiscard]] index_t workspace() const noexcept;
-  /// Parts of Epilogue::moments.
-  [[nodiscard]] index_t parts() const noexcept;
+  /// Floats of Epilogue::moments, and their merging into the mean and the biased variance of each channel.
+  [[nodiscard]] index_t moments() const noexcept;
+  void merge(const float* moments, float* mean, float* var) const noexcept;
   void run(const float* weights, const kernels::Epilogue& epilogue, float* workspace) noexcept;
 
  private:
+  [[nodiscard]] kernels::MomentsArgs moments_args() const noexcept;
+
   const kernels::Kernels* kernels_;
   Target target_;
   Shape w_;
