@@ -182,14 +182,16 @@ class Lowerer {
   [[nodiscard]] Lowering choose(int node, const Signature& s, const Letters& map) const {
     const Node& n = g_.node(node);
     if (!n.op->lower || reference_ || s.outputs.empty()) return {};
-    const auto view = [&](const Shape& logical, const Axes& axes) -> AnyView {
+    const auto view = [&](const Shape& logical, const Axes& axes, bool entry = false) -> AnyView {
       Layout layout = wanted(axes, map);
-      layout.n = axes.n == '-' ? ChannelMap{} : layout.n;
+      if (entry) layout.block = 1;
       return View<const float>(nullptr, Place{-1, 0, logical, layout}.physical(), layout.block);
     };
     std::vector<AnyView> in, out;
-    for (std::size_t k = 0; k < n.inputs.size(); ++k)
-      in.push_back(n.inputs[k].valid() ? view(g_.shape(n.inputs[k]), s.inputs[k]) : AnyView(View<float>{}));
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      const Value v = n.inputs[k];
+      in.push_back(v.valid() ? view(g_.shape(v), s.inputs[k], is_entry(g_.node(v).role)) : AnyView(View<float>{}));
+    }
     for (std::size_t k = 0; k < n.shapes.size(); ++k) out.push_back(view(n.shapes[k], s.outputs[k]));
     return n.op->lower({&n.attributes, type_, p_.target, in, out});
   }
