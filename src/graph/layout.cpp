@@ -71,8 +71,8 @@ class Solver {
       if (computed(a.of) && computed(a.gradient)) unite(a.of, a.gradient);
   }
 
-  /// Fast kernels want blocks, and a reorder costs little beside them: without one, classes that touch an op which needs
-  /// plain NCHW, that are tied to a graph input, or that are an output and nothing else, stay plain.
+  /// Fast kernels want blocks, and a reorder costs little beside them: without one, classes that touch an op which
+  /// needs plain NCHW, that are tied to a graph input, or that are an output and nothing else, stay plain.
   void mark() {
     for (int i = 0; i < graph_.size(); ++i) {
       if (!live(i)) continue;

@@ -93,6 +93,36 @@ void unpack(View<const T> x, const Layout& layout, const Target& target, View<T>
   unpack_plain<T>(x, layout, y, add);
 }
 
+template <class T>
+void gather(const Step& step, const Target& target) noexcept {
+  const AnyView &x = step.in_views[0], &y = step.out_views[0];
+  if constexpr (std::is_same_v<T, float>) {
+    const auto fits = [](const AnyView& v) { return v.sw == v.block && v.sh == v.shape.w * v.block; };
+    if (fits(x) && fits(y)) {
+      kernels::GatherArgs a;
+      a.n = y.shape.n;
+      a.channels = y.shape.c;
+      a.h = y.shape.h;
+      a.w = y.shape.w;
+      const auto lay = [](const AnyView& v, auto*& data, index_t& block, index_t& n, index_t& b, index_t& h) {
+        data = static_cast<float*>(v.data);
+        block = v.block;
+        n = v.sn;
+        b = v.sc;
+        h = v.sh;
+      };
+      lay(x, a.x, a.x_block, a.xn, a.xb, a.xh);
+      lay(y, a.y, a.y_block, a.yn, a.yb, a.yh);
+      a.list = step.list.data();
+      kernels::kernels_of(target.isa)->gather_channels(a);
+      return;
+    }
+  }
+  kernels::gather_channels<T>(x.as<const T>(), y.as<T>(), step.list);
+}
+
+template void gather<float>(const Step&, const Target&) noexcept;
+template void gather<double>(const Step&, const Target&) noexcept;
 template void pack<float>(const Packed&, const Target&, View<const float>, std::uint8_t*) noexcept;
 template void pack<double>(const Packed&, const Target&, View<const double>, std::uint8_t*) noexcept;
 template void unpack<float>(View<const float>, const Layout&, const Target&, View<float>, bool) noexcept;

@@ -13,4 +13,8 @@ void pack(const Packed& packed, const Target& target, View<const T> parameter, s
 template <class T>
 void unpack(View<const T> physical, const Layout& layout, const Target& target, View<T> logical, bool add) noexcept;
 
+/// A step of Kind::gather.
+template <class T>
+void gather(const Step& step, const Target& target) noexcept;
+
 }  // namespace slimneck::graph

@@ -92,9 +92,7 @@ struct Plan::Impl {
     using Kind = graph::Step::Kind;
     switch (step.kind) {
       case Kind::kernel: step.run(step.call); break;
-      case Kind::gather:
-        kernels::gather_channels<T>(step.in_views[0].as<const T>(), step.out_views[0].as<T>(), step.list);
-        break;
+      case Kind::gather: graph::gather<T>(step, program.target); break;
       case Kind::accumulate:
       case Kind::assign: {
         Parameters::Entry& entry = params.entries()[at(step.entry)];

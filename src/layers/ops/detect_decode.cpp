@@ -1,7 +1,7 @@
 // YOLOv5's decoding of raw heads into boxes in pixels, all levels into one list of rows.
 #include <iterator>
 
-#include "layers/ops/common.hpp"
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -38,6 +38,40 @@ void for_levels(const KernelCall& k, std::size_t first_head, std::size_t heads, 
     f(i, anchors + static_cast<index_t>(i) * na * 2, static_cast<double>(strides[i]), row);
     row += na * x.h * x.w;
   }
+}
+
+void run_fast(const KernelCall& k) {
+  const index_t na = k.attributes->integer("na");
+  const View<float> y = k.out<float>(0);
+  for_levels<float>(k, 1, k.inputs.size() - 1, k.in<float>(0).data,
+                    [&](std::size_t i, const float* anchors, double stride, index_t row) {
+                      const AnyView& x = k.inputs[1 + i];
+                      kernels::DecodeArgs d;
+                      d.n = x.shape.n;
+                      d.na = na;
+                      d.no = y.shape.w;
+                      d.h = x.shape.h;
+                      d.w = x.shape.w;
+                      d.x_block = x.block;
+                      lay(x, d.x, d.xn, d.xb, d.xh);
+                      d.anchors = anchors;
+                      d.stride = static_cast<float>(stride);
+                      d.first = row;
+                      d.y = y.data;
+                      d.yn = y.sn;
+                      kernels::kernels_of(k.target.isa)->detect_decode(d);
+                    });
+}
+
+Lowering lower(const LowerContext& c) {
+  const kernels::Kernels* k = fast_kernels(c.type, c.target);
+  if (!k) return {};
+  for (const AnyView& x : c.inputs.subspan(1))
+    if (x.block != k->lanes) return {};
+  Lowering l;
+  l.kernel = "detect_decode";
+  l.run = run_fast;
+  return l;
 }
 
 /// Up to eight heads are read where they lie; more need plain memory.
@@ -90,6 +124,7 @@ const OpDef detect_decode{
                                    {{"na", g.attributes().integer("na")}, {"strides", g.attributes().list("strides")}});
           for (std::size_t i = 1; i < g.inputs(); ++i) g.contribute(i, {bwd.node, static_cast<int>(i) - 1});
         },
+    .lower = lower,
     .cases = cases,
 };
 
