@@ -72,7 +72,7 @@ struct Doubles {
 };
 
 const std::vector<Shape> maps{{1, 1, 1, 2},  {2, 3, 5, 7},    {3, 16, 20, 20},
-                              {2, 17, 1, 9}, {1, 33, 40, 52}, {2, 5, 2, 1500}};
+                              {2, 17, 1, 9}, {1, 17, 40, 52}, {1, 5, 2, 1500}};
 
 }  // namespace
 
@@ -165,7 +165,7 @@ TEST_CASE("gradients of normalisation with activation") {
   for_each_isa([](const kernels::Kernels& k) {
     for (const Shape& shape : maps)
       for (const bool batch : {true, false})
-        for (const Act act : {Act::none, Act::silu, Act::relu}) {
+        for (const Act act : {Act::silu, Act::relu}) {
           CAPTURE(to_string(shape));
           CAPTURE(batch);
           CAPTURE(static_cast<int>(act));

@@ -61,7 +61,7 @@ TEST_CASE("add, copy and fill are exact, with and without gaps") {
 
 TEST_CASE("activations of maps, forward and backward, also in place") {
   for_each_isa([](const kernels::Kernels& k) {
-    for (const Shape& shape : shapes)
+    for (const Shape& shape : {Shape{2, 3, 5, 7}, Shape{0, 16, 4, 4}, Shape{1, 33, 13, 13}})
       for (const Act act : acts) {
         CAPTURE(to_string(shape));
         CAPTURE(static_cast<int>(act));
