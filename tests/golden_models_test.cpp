@@ -188,21 +188,23 @@ class TrainingCase {
 
   /// In double 1e-9; in float PyTorch's own deviation plus rounding through the depth of the network. Twice that
   /// deviation for the reference; for fast kernels 2.5 times more, because their activations may be off by 2.5 units in
-  /// the last place, PyTorch's by one.
+  /// the last place, PyTorch's by one. A gradient that is zero by mathematics carries the rounding of the terms that
+  /// cancel, which are of the size of what comes in: 1.
   template <class T>
   void compare(const std::vector<double>& got, const std::string& key) {
     const std::vector<double> truth = test::golden(file_, "f64." + key).values, torch = test::golden(file_, key).values;
     REQUIRE(got.size() == truth.size());
-    double scale = 1e-2, own = 0, error = 0;
+    const bool fast = !exec_.reference && exec_.block == 0;
+    double scale = fast ? 1 : 1e-2, own = 0, error = 0;
     for (std::size_t i = 0; i < truth.size(); ++i) {
       scale = std::max(scale, std::abs(truth[i]));
       own = std::max(own, std::abs(torch[i] - truth[i]));
       error = std::isnan(got[i]) ? HUGE_VAL : std::max(error, std::abs(got[i] - truth[i]));
     }
-    const double bound = sizeof(T) == 8 ? 1e-9 * scale
-                                        : (exec_.reference || exec_.block == 1 ? 2 : 5) * own +
-                                              test::roundoff<float> * test::sum_factor(extent_.length) *
-                                                  std::sqrt(extent_.depth) * scale;
+    const double bound = sizeof(T) == 8
+                             ? 1e-9 * scale
+                             : (fast ? 5 : 2) * own + test::roundoff<float> * test::sum_factor(extent_.length) *
+                                                          std::sqrt(extent_.depth) * scale;
     CAPTURE(key);
     CAPTURE(error);
     CHECK(error <= bound);
