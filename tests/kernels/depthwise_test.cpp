@@ -291,18 +291,6 @@ TEST_CASE("moments of a depthwise convolution") {
           a.epilogue.moments = moments.data();
           (k.*v.run)(a);
           std::vector<float> mean(static_cast<std::size_t>(channels)), var(mean), mean_wanted(mean), var_wanted(mean);
-<<<<<<< HEAD
-          kernels::MomentsArgs merge;
-          merge.n = c.n;
-          merge.h = c.oh();
-          merge.w = c.ow();
-          merge.strip = strip;
-          merge.channels = channels;
-          merge.moments = moments.data();
-          merge.mean = mean.data();
-          merge.var = var.data();
-          kernels::merge_moments(merge);
-=======
           kernels::merge_moments({.n = c.n,
                                   .h = c.oh(),
                                   .w = c.ow(),
@@ -313,7 +301,6 @@ TEST_CASE("moments of a depthwise convolution") {
                                   .moments = moments.data(),
                                   .mean = mean.data(),
                                   .var = var.data()});
->>>>>>> refs/heads/dw
           const Shape vector{1, c.c, 1, 1};
           kernels::bn_stats<float>(y.view, View<float>(mean_wanted.data(), vector),
                                    View<float>(var_wanted.data(), vector));
