@@ -157,14 +157,16 @@ enum class Algorithm : std::uint8_t { best, direct };
 /// What happens to the memory of a result r: y = r, or y += r (gradients that are summed).
 enum class Write : std::uint8_t { set, add };
 
-// ---- Fast kernels ----------------------------------------------------------------------------------------------------
-// The mathematics above in single precision, by the kernels of an instruction set, for research code that wants one of
-// them alone. (Plans call those kernels directly: they keep maps in blocks and weights packed, where these convert both
-// ways in every call.)
+// ---- Fast kernels
+// ---------------------------------------------------------------------------------------------------- The mathematics
+// above in single precision, by the kernels of an instruction set, for research code that wants one of them alone.
+// (Plans call those kernels directly: they keep maps in blocks and weights packed, where these convert both ways in
+// every call.)
 //
-// Views are plain: block 1, any strides, no overlap between inputs, outputs and workspace. Of `Exec` the instruction set
-// and the number of threads count; results are the same bits for any number of threads. The workspace is the caller's:
-// <name>_workspace(...) tells how many floats it must have for the same Exec, shapes and options. Nothing is allocated.
+// Views are plain: block 1, any strides, no overlap between inputs, outputs and workspace. Of `Exec` the instruction
+// set and the number of threads count; results are the same bits for any number of threads. The workspace is the
+// caller's: <name>_workspace(...) tells how many floats it must have for the same Exec, shapes and options. Nothing is
+// allocated.
 //
 // These functions check their arguments first, and throw before they touch anything: ShapeError where shapes do not
 // fit, a view is blocked or the workspace is too small, DeviceError where the instruction set is not there. Numbers per
@@ -275,6 +277,46 @@ SLIMNECK_EXPORT index_t gsconv_workspace(const Exec& exec, const Shape& x, const
                                          const PairSettings& settings, const Options& options = {});
 SLIMNECK_EXPORT index_t dsc_workspace(const Exec& exec, const Shape& x, const Shape& w1, const Shape& w2,
                                       const PairSettings& settings, const Options& options = {});
+
+// ---- Batch norm, activations, addition, shuffle
+
+/// mean and var of each channel.
+SLIMNECK_EXPORT void bn_stats(const Exec& exec, View<const float> x, View<float> mean, View<float> var,
+                              std::span<float> workspace, const Options& options = {});
+
+/// y = act(gamma * (x - mean) / sqrt(var + eps) + beta); gamma and beta may be left out.
+SLIMNECK_EXPORT void bn_apply(const Exec& exec, View<const float> x, const Norm& norm, View<float> y, double eps,
+                              const Activation& act, std::span<float> workspace, const Options& options = {});
+
+/// The gradient of that, as kernels::bn_bwd; dx, dgamma and dbeta may be left out.
+SLIMNECK_EXPORT void bn_bwd(const Exec& exec, View<const float> dy, View<const float> x, const Norm& norm,
+                            View<float> dx, View<float> dgamma, View<float> dbeta, double eps, const Activation& act,
+                            bool batch_stats, std::span<float> workspace, const Options& options = {});
+
+/// Floats for any of the three, for x of this shape.
+SLIMNECK_EXPORT index_t bn_workspace(const Exec& exec, const Shape& x);
+
+/// y[c] = sum over n, h, w of x: the gradient of a bias.
+SLIMNECK_EXPORT void channel_sum(const Exec& exec, View<const float> x, View<float> y, std::span<float> workspace,
+                                 const Options& options = {});
+SLIMNECK_EXPORT index_t channel_sum_workspace(const Exec& exec, const Shape& x);
+
+/// y = act(x). Views that are dense NCHW are not copied; all kernels of this paragraph need the workspace for others.
+SLIMNECK_EXPORT void act_fwd(const Exec& exec, View<const float> x, View<float> y, const Activation& act,
+                             std::span<float> workspace, const Options& options = {});
+/// dx = dy * act'(x).
+SLIMNECK_EXPORT void act_bwd(const Exec& exec, View<const float> x, View<const float> dy, View<float> dx,
+                             const Activation& act, std::span<float> workspace, const Options& options = {});
+/// y = a + b.
+SLIMNECK_EXPORT void add(const Exec& exec, View<const float> a, View<const float> b, View<float> y,
+                         std::span<float> workspace, const Options& options = {});
+/// Floats for any of the three, for maps of this shape.
+SLIMNECK_EXPORT index_t pointwise_workspace(const Exec& exec, const Shape& x);
+
+/// y[n,j] = x[n, source[j]] for every channel j of y; source[j] < 0 gives zeros. A shuffle, its inverse (its gradient),
+/// a slice. Needs no workspace.
+SLIMNECK_EXPORT void channel_shuffle(const Exec& exec, View<const float> x, View<float> y,
+                                     std::span<const index_t> source, const Options& options = {});
 
 }  // namespace fast
 

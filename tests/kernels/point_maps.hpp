@@ -16,7 +16,9 @@
 #include "core/threads.hpp"
 #include "kernels/dispatch.hpp"
 
+// Its own namespace: other tests of this program have other maps of the same names.
 namespace slimneck::test {
+inline namespace point {
 
 /// Floats before a page without access.
 class Guarded {
@@ -151,4 +153,5 @@ inline index_t mismatches(const std::vector<float>& a, const std::vector<float>&
 inline const std::vector<Shape> shapes{{1, 1, 1, 1},  {2, 3, 5, 7},    {1, 15, 3, 20}, {3, 16, 4, 4}, {0, 16, 4, 4},
                                        {2, 17, 1, 9}, {1, 64, 40, 13}, {1, 16, 0, 5},  {2, 8, 7, 200}};
 
+}  // namespace point
 }  // namespace slimneck::test

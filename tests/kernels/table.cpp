@@ -7,7 +7,8 @@
 
 namespace slimneck::table {
 
-// ---- Shapes ----------------------------------------------------------------------------------------------------------
+// ---- Shapes
+// ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -123,16 +124,17 @@ std::string to_text(const ConvRow& r) {
          number(",", r.g.pad_w) + number(" d", r.g.dilation) + number(" g", r.g.groups);
 }
 
-// ---- Numbers ---------------------------------------------------------------------------------------------------------
+// ---- Numbers
+// ---------------------------------------------------------------------------------------------------------
 
 Tensor random_tensor(const Shape& shape, Fill fill, std::uint64_t seed) {
   Tensor t(shape);
   const core::Stream stream("table", seed);
   for (index_t i = 0; i < t.numel(); ++i) {
     const double u = stream.unit(static_cast<std::uint64_t>(i));
-    t.data<float>()[i] = static_cast<float>(fill == Fill::integers  ? std::floor(u * 9) - 4
-                                            : fill == Fill::reals   ? 4 * u - 2
-                                                                    : u);
+    t.data<float>()[i] = static_cast<float>(fill == Fill::integers ? std::floor(u * 9) - 4
+                                            : fill == Fill::reals  ? 4 * u - 2
+                                                                   : u);
   }
   return t;
 }
@@ -177,7 +179,8 @@ bool near_in_norm(const Tensor& got, const Tensor& want) {
   return std::sqrt(error) <= 1e-5 * std::sqrt(norm) && worst <= 5e-5 * largest;
 }
 
-// ---- Convolutions ----------------------------------------------------------------------------------------------------
+// ---- Convolutions
+// ----------------------------------------------------------------------------------------------------
 
 ConvProblem::ConvProblem(const ConvRow& r, Fill fill)
     : row(r),
@@ -190,7 +193,7 @@ ConvProblem::ConvProblem(const ConvRow& r, Fill fill)
   y_bias.factor = error_factor(r.x.c / groups * taps + 1);
   dx.factor = error_factor(r.o / groups * taps);
   dw.factor = error_factor(r.x.n * r.y().h * r.y().w);
-  const auto solve = [&](const Tensor& px, const Tensor& pw, const Tensor& pb, const Tensor& pdy, Tensor Want::* part) {
+  const auto solve = [&](const Tensor& px, const Tensor& pw, const Tensor& pb, const Tensor& pdy, Tensor Want::*part) {
     for (Want* want : {&y, &y_bias}) want->*part = Tensor(r.y(), DType::f64);
     dx.*part = Tensor(r.x, DType::f64);
     dw.*part = Tensor(r.w(), DType::f64);
@@ -406,8 +409,7 @@ std::vector<Outcome> depthwise_weights(const Kernels& kernels, const ConvProblem
     a.dw = dw.data();
     a.workspace = workspace.data();
     (kernels.*v.run)(a);
-    outcomes.push_back({std::string(v.name), Algorithm::direct,
-                        unpacked(kernels, p.row, WeightOrder::depthwise, dw),
+    outcomes.push_back({std::string(v.name), Algorithm::direct, unpacked(kernels, p.row, WeightOrder::depthwise, dw),
                         dw.intact() && workspace.intact() && x.intact() && dy.intact()});
   }
   return outcomes;
@@ -419,8 +421,7 @@ std::vector<Outcome> run_variants(const Kernels& kernels, const ConvProblem& p, 
                                   const Placement& at) {
   const core::ThreadScope scope(threads);
   const bool weights = direction == Direction::backward_w, backward = direction == Direction::backward_x;
-  if (p.row.depthwise())
-    return weights ? depthwise_weights(kernels, p, at) : depthwise_data(kernels, p, backward, at);
+  if (p.row.depthwise()) return weights ? depthwise_weights(kernels, p, at) : depthwise_data(kernels, p, backward, at);
   if (p.row.g.groups != 1) return {};
   return weights ? dense_weights(kernels, p, threads, at) : dense_data(kernels, p, backward, threads, at);
 }

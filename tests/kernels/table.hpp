@@ -27,7 +27,8 @@ using kernels::Conv2d;
 using kernels::ConvVariant;
 using kernels::Kernels;
 
-// ---- Shapes ----------------------------------------------------------------------------------------------------------
+// ---- Shapes
+// ----------------------------------------------------------------------------------------------------------
 
 struct ConvRow {
   Shape x;
@@ -48,7 +49,8 @@ std::string to_text(const ConvRow& row);
 /// What a test takes of a list: see conv_rows().
 index_t every();
 
-// ---- Memory ----------------------------------------------------------------------------------------------------------
+// ---- Memory
+// ----------------------------------------------------------------------------------------------------------
 
 /// Where numbers lie: `offset` bytes from a page that faults, which is the one before or the one after; in views with
 /// `gap` numbers between rows, channels and images.
@@ -69,7 +71,8 @@ class Edge {
     if (all_ == MAP_FAILED) throw std::runtime_error("mmap failed");
     first_ = all_ + page;
     last_ = first_ + inner;
-    if (inner > 0 && ::mprotect(first_, inner, PROT_READ | PROT_WRITE) != 0) throw std::runtime_error("mprotect failed");
+    if (inner > 0 && ::mprotect(first_, inner, PROT_READ | PROT_WRITE) != 0)
+      throw std::runtime_error("mprotect failed");
     std::memset(first_, 0xFF, inner);
     data_ = at.front ? first_ + offset : last_ - offset - bytes_;
   }
@@ -161,7 +164,8 @@ class Map {
   Edge memory_;
 };
 
-// ---- Numbers ---------------------------------------------------------------------------------------------------------
+// ---- Numbers
+// ---------------------------------------------------------------------------------------------------------
 
 /// Whole numbers -4..4, whose sums of products are exact; real numbers of both signs; real numbers >= 0, which are the
 /// hard case for long sums.
@@ -187,10 +191,12 @@ struct Want {
 /// How many elements are wrong; NaN is always wrong.
 index_t mismatches(const Tensor& got, const Want& want);
 
-/// Looser rule for Winograd's F(4x4): relative error in the L2 norm <= 1e-5 and everywhere <= 5e-5 of the largest value.
+/// Looser rule for Winograd's F(4x4): relative error in the L2 norm <= 1e-5 and everywhere <= 5e-5 of the largest
+/// value.
 bool near_in_norm(const Tensor& got, const Tensor& want);
 
-// ---- Convolutions ----------------------------------------------------------------------------------------------------
+// ---- Convolutions
+// ----------------------------------------------------------------------------------------------------
 
 /// A row of the table with numbers and the answers of the reference kernels in double.
 struct ConvProblem {

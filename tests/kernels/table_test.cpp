@@ -1,8 +1,9 @@
 // Every kernel of every instruction set, on 1, 2 and 3 threads, over one table of shapes.
+#include "table.hpp"
+
 #include <doctest/doctest.h>
 
 #include "slimneck/kernels.hpp"
-#include "table.hpp"
 
 using namespace slimneck;
 using namespace slimneck::table;
@@ -124,8 +125,7 @@ TEST_CASE("fast convolutions on plain views: exact on whole numbers, any groups,
                 0);
           if (threads == 2) {
             Want sum{random_tensor(want.value.shape(), Fill::integers, 9).to(DType::f64), {}, 0};
-            for (index_t e = 0; e < sum.value.numel(); ++e)
-              sum.value.data<double>()[e] += want.value.data<double>()[e];
+            for (index_t e = 0; e < sum.value.numel(); ++e) sum.value.data<double>()[e] += want.value.data<double>()[e];
             CHECK(mismatches(run_fast(p, d, exec, place_of(i), bias, {kernels::Write::add, Algorithm::direct}), sum) ==
                   0);
           }

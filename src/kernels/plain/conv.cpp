@@ -92,7 +92,8 @@ void unpack(const Machine& machine, WeightArgs a, float* packed, float* plain, V
 
 }  // namespace
 
-// ---- Dense -----------------------------------------------------------------------------------------------------------
+// ---- Dense
+// -----------------------------------------------------------------------------------------------------------
 
 DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backward, Algorithm algorithm,
                      Workspace& workspace)
@@ -112,8 +113,7 @@ DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backwa
   plain_ = workspace.take(shape.w.numel());
   packed_ = workspace.take(floats_of(weights_));
   if (variant_->prepare)
-    prepared_ = workspace.take(
-        variant_->weights(weights_.o_physical, weights_.c_physical, weights_.kh * weights_.kw));
+    prepared_ = workspace.take(variant_->weights(weights_.o_physical, weights_.c_physical, weights_.kh * weights_.kw));
   args_.workspace = workspace.take(variant_->workspace(args_, lanes, machine.threads));
 }
 
@@ -157,7 +157,8 @@ void DenseWeights::run(View<const float> x, View<const float> dy, View<float> dw
   unpack(machine_, weights_, a.dw, plain_, dw, write);
 }
 
-// ---- Depthwise -------------------------------------------------------------------------------------------------------
+// ---- Depthwise
+// -------------------------------------------------------------------------------------------------------
 
 DepthwiseData::DepthwiseData(const Machine& machine, const ConvShape& shape, bool backward, Workspace& workspace)
     : machine_(machine), weights_(depthwise_weights(shape.w, machine.lanes)) {

@@ -1,5 +1,6 @@
 // fast::conv2d_*: a convolution on plain views is one or several convolutions of blocked maps. Depthwise ones with m
-// outputs per channel are m depthwise convolutions, whose outputs are every m-th channel of y; others go group by group.
+// outputs per channel are m depthwise convolutions, whose outputs are every m-th channel of y; others go group by
+// group.
 #include <algorithm>
 #include <optional>
 
@@ -74,8 +75,7 @@ struct Data {
   Workspace workspace;
   View<float> from, to;
   float *scale = nullptr, *bias = nullptr;
-  std::optional<DenseData> dense;
-  std::optional<DepthwiseData> depthwise;
+  std::optional<ConvData> convolution;
 
   Data(const Exec& exec, const Shape& x, const Shape& w, const Conv2d& geometry, bool backward,
        const fast::Options& options, std::span<float> memory)
@@ -87,16 +87,7 @@ struct Data {
       scale = workspace.take(blocks_of(to) * machine.lanes);
       bias = workspace.take(blocks_of(to) * machine.lanes);
     }
-    if (split.depthwise)
-      depthwise.emplace(machine, s, backward, workspace);
-    else
-      dense.emplace(machine, s, backward, options.algorithm, workspace);
-  }
-  void run(View<const float> w, const Epilogue& epilogue) const noexcept {
-    if (depthwise)
-      depthwise->run(from, w, to, epilogue);
-    else
-      dense->run(from, w, to, epilogue);
+    convolution.emplace(machine, s, split.depthwise, backward, options.algorithm, workspace);
   }
 };
 
@@ -105,28 +96,16 @@ struct Weights {
   Split split;
   Workspace workspace;
   View<float> x, dy;
-  std::optional<DenseWeights> dense;
-  std::optional<DepthwiseWeights> depthwise;
+  std::optional<ConvWeights> convolution;
 
   Weights(const Exec& exec, const Shape& x_shape, const Shape& w, const Conv2d& geometry, const fast::Options& options,
           std::span<float> memory)
       : machine(exec), split(x_shape, w, geometry), workspace(memory) {
     x = workspace.map(split.part.x, machine.lanes);
     dy = workspace.map(split.part.y, machine.lanes);
-    if (split.depthwise)
-      depthwise.emplace(machine, split.part, workspace);
-    else
-      dense.emplace(machine, split.part, options.algorithm, workspace);
+    convolution.emplace(machine, split.part, split.depthwise, options.algorithm, workspace);
   }
 };
-
-/// Numbers per channel with zeros after the last; null where there are none.
-const float* numbers(View<const float> from, float* to, index_t count) {
-  if (!from.data) return nullptr;
-  std::fill_n(to, count, 0.0F);
-  for (index_t c = 0; c < from.shape.c; ++c) to[c] = from.at(0, c, 0, 0);
-  return to;
-}
 
 }  // namespace
 
@@ -167,9 +146,9 @@ void conv2d_fwd(const Exec& exec, View<const float> x, View<const float> w, View
   epilogue.slope = static_cast<float>(finish.act.slope);
   for (index_t i = 0; i < d.split.parts; ++i) {
     to_blocked(d.split.x(x, i), d.from);
-    epilogue.scale = numbers(d.split.y(finish.scale, i), d.scale, channels);
-    epilogue.bias = numbers(d.split.y(finish.bias, i), d.bias, channels);
-    d.run(d.split.w(w, i), epilogue);
+    epilogue.scale = to_vector(d.split.y(finish.scale, i), d.scale, channels);
+    epilogue.bias = to_vector(d.split.y(finish.bias, i), d.bias, channels);
+    d.convolution->run(d.from, d.split.w(w, i), d.to, epilogue);
     from_blocked(d.to, d.split.y(finish.residual, i), d.split.y(y, i), options.write);
   }
 }
@@ -191,7 +170,7 @@ void conv2d_bwd_x(const Exec& exec, View<const float> dy, View<const float> w, V
   const core::ThreadScope scope(d.machine.threads);
   for (index_t i = 0; i < d.split.parts; ++i) {
     to_blocked(d.split.y(dy, i), d.from);
-    d.run(d.split.w(w, i), {});
+    d.convolution->run(d.from, d.split.w(w, i), d.to, {});
     from_blocked(d.to, {}, d.split.x(dx, i), d.split.depthwise && i > 0 ? Write::add : options.write);
   }
 }
@@ -214,11 +193,7 @@ void conv2d_bwd_w(const Exec& exec, View<const float> x, View<const float> dy, V
   for (index_t i = 0; i < d.split.parts; ++i) {
     to_blocked(d.split.x(x, i), d.x);
     to_blocked(d.split.y(dy, i), d.dy);
-    const View<float> part = d.split.w(dw, i);
-    if (d.depthwise)
-      d.depthwise->run(d.x, d.dy, part, options.write);
-    else
-      d.dense->run(d.x, d.dy, part, options.write);
+    d.convolution->run(d.x, d.dy, d.split.w(dw, i), options.write);
   }
 }
 

@@ -11,6 +11,14 @@ Machine::Machine(const Exec& exec) {
 
 void fail(std::string_view name, const std::string& what) { throw ShapeError(std::string(name) + ": " + what); }
 
+View<float> Workspace::map(const Shape& shape, index_t lanes) {
+  const index_t floats = checked_multiply(shape.numel(), lanes);  // at most: one channel takes a whole block
+  static_cast<void>(checked_multiply(floats, sizeof(float)));
+  View<float> v(nullptr, shape, lanes);
+  v.data = take(shape.n * v.sn);
+  return v;
+}
+
 void Workspace::check(std::string_view name) const {
   if (used_ > static_cast<index_t>(memory_.size()))
     fail(name, "the workspace has " + std::to_string(memory_.size()) + " floats, wanted " + std::to_string(used_));
@@ -67,6 +75,20 @@ void to_dense(View<const float> from, float* to) noexcept { copy<float>(from, Vi
 
 void from_dense(const float* from, View<float> to, Write write) noexcept {
   from_blocked(View<const float>(from, to.shape), {}, to, write);
+}
+
+const float* to_vector(View<const float> from, float* to, index_t count, float rest) noexcept {
+  if (!from.data) return nullptr;
+  for (index_t c = 0; c < count; ++c) to[c] = c < from.shape.c ? from.at(0, c, 0, 0) : rest;
+  return to;
+}
+
+void from_vector(const float* from, View<float> to, Write write) noexcept {
+  if (!to.data) return;
+  for (index_t c = 0; c < to.shape.c; ++c) {
+    float& y = to.at(0, c, 0, 0);
+    y = write == Write::add ? y + from[c] : from[c];
+  }
 }
 
 }  // namespace slimneck::kernels::plain

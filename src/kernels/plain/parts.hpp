@@ -1,4 +1,5 @@
-// What the fast kernels on plain views share: checks, the caller's workspace, and maps between plain and blocked memory.
+// What the fast kernels on plain views share: checks, the caller's workspace, and maps between plain and blocked
+// memory.
 #pragma once
 
 #include <string>
@@ -31,12 +32,8 @@ class Workspace {
     used_ += (floats + 15) / 16 * 16;
     return memory_.data() ? memory_.data() + first : nullptr;
   }
-  /// A blocked map.
-  [[nodiscard]] View<float> map(const Shape& shape, index_t lanes) {
-    View<float> v(nullptr, shape, lanes);
-    v.data = take(shape.n * v.sn);
-    return v;
-  }
+  /// A blocked map; throws ShapeError where the extents are negative or too large.
+  [[nodiscard]] View<float> map(const Shape& shape, index_t lanes);
   [[nodiscard]] index_t used() const { return used_; }
   /// Throws ShapeError where the pieces do not fit into the memory.
   void check(std::string_view name) const;
@@ -72,8 +69,8 @@ struct Place {
   }
 };
 
-/// to = from, from plain to blocked: channel c of `to` is channel place(c) of `from`. Lanes past the last channel become
-/// zero.
+/// to = from, from plain to blocked: channel c of `to` is channel place(c) of `from`. Lanes past the last channel
+/// become zero.
 void to_blocked(View<const float> from, View<float> to, const Place& place = {}) noexcept;
 
 /// to = from or to += from, from blocked to plain: channel c of `from` is channel place(c) of `to`; residual, where it
@@ -86,5 +83,29 @@ void to_dense(View<const float> from, float* to) noexcept;
 
 /// to = from or to += from, from NCHW order without gaps.
 void from_dense(const float* from, View<float> to, Write write) noexcept;
+
+/// Numbers per channel of a view, with `rest` after the last; null where the view has no data.
+const float* to_vector(View<const float> from, float* to, index_t count, float rest = 0) noexcept;
+
+/// The same back; a view without data is left out.
+void from_vector(const float* from, View<float> to, Write write) noexcept;
+
+/// The pointers and strides of a blocked map in an argument struct: set_map(a.x, a.xn, a.xb, a.xh, view).
+template <class T, class Data>
+void set_map(Data*& data, index_t& n, index_t& b, index_t& h, const View<T>& map) noexcept {
+  data = map.data;
+  n = map.sn;
+  b = map.sc;
+  h = map.sh;
+}
+
+/// The extent of a map in an argument struct.
+template <class Args>
+void set_extent(Args& a, const View<const float>& map) noexcept {
+  a.n = map.shape.n;
+  a.blocks = blocks_of(map);
+  a.h = map.shape.h;
+  a.w = map.shape.w;
+}
 
 }  // namespace slimneck::kernels::plain

@@ -1,0 +1,280 @@
+// What works on maps without weights, through the functions for plain views: every instruction set, 1, 2 and 3 threads.
+#include <doctest/doctest.h>
+
+#include <numeric>
+
+#include "slimneck/kernels.hpp"
+#include "table.hpp"
+
+using namespace slimneck;
+using namespace slimneck::table;
+using kernels::Act;
+using kernels::Activation;
+using kernels::Write;
+namespace fast = kernels::fast;
+
+namespace {
+
+/// One value per channel in training is an error elsewhere; here it is a map like any other.
+constexpr Shape shapes[] = {
+    {1, 1, 1, 1},  {1, 3, 1, 2},  {0, 16, 5, 5},  {3, 15, 7, 2}, {1, 16, 13, 7}, {1, 17, 2, 33}, {2, 64, 5, 9},
+    {1, 33, 9, 1}, {3, 16, 4, 4}, {1, 1, 40, 41}, {2, 80, 8, 8}, {1, 3, 31, 64}, {1, 64, 1, 1},  {5, 24, 3, 11},
+};
+
+constexpr int thread_counts[] = {1, 2, 3};
+constexpr Placement placements[] = {{0, false, 0}, {4, true, 1}, {8, false, 2}, {28, true, 0}, {0, true, 3}};
+
+/// Runs `body(exec, placement)` for everything that a result must not depend on; it returns the results, which are
+/// compared with `check` and bit for bit between the numbers of threads.
+template <class Body, class Check>
+void for_each_case(std::size_t row, const Body& body, const Check& check) {
+  for (const Isa isa : kernels::available_isas()) {
+    std::vector<Tensor> first;
+    for (const int threads : thread_counts) {
+      Exec exec;
+      exec.isa = isa;
+      exec.threads = threads;
+      INFO(std::string(kernels::name_of(isa)), " ", threads, " threads, shape ", to_string(shapes[row]));
+      const std::vector<Tensor> results = body(exec, placements[row % 5]);
+      check(results);
+      if (threads == 1)
+        first = results;
+      else
+        for (std::size_t i = 0; i < results.size(); ++i) CHECK(same_bits(results[i], first[i]));
+    }
+  }
+}
+
+/// A map that must come out whole.
+Tensor finished(const Map& map) {
+  CHECK(map.intact());
+  return map.values();
+}
+
+/// Within `factor` of each value's own size.
+Want relatively(const Tensor& value, double factor) { return {value, absolute(value), factor}; }
+
+/// Within `factor` of the largest of `terms`.
+Want to_the_largest(const Tensor& value, const Tensor& terms, double factor) {
+  Want want{value, Tensor(value.shape(), DType::f64), factor};
+  double largest = 0;
+  for (index_t i = 0; i < terms.numel(); ++i) largest = std::max(largest, std::fabs(terms.data<double>()[i]));
+  for (index_t i = 0; i < value.numel(); ++i) want.scale.data<double>()[i] = largest;
+  return want;
+}
+
+Shape vector_of(const Shape& s) { return {1, s.c, 1, 1}; }
+
+/// Every row, or as many as the environment wants.
+template <class F>
+void for_each_row(const F& f) {
+  for (std::size_t i = 0; i<std::size(shapes); i += every()> 1 ? 3 : 1) f(i, shapes[i]);
+}
+
+}  // namespace
+
+TEST_CASE("addition is exact, into new memory and onto what is there") {
+  for_each_row([](std::size_t i, const Shape& s) {
+    const Tensor a = random_tensor(s, Fill::reals, 1), b = random_tensor(s, Fill::reals, 2);
+    Tensor sum(s), twice(s);
+    kernels::add<float>(a.view<float>(), b.view<float>(), sum.view<float>());
+    kernels::add<float>(a.view<float>(), sum.view<float>(), twice.view<float>());
+    for_each_case(
+        i,
+        [&](const Exec& exec, const Placement& at) -> std::vector<Tensor> {
+          const Map ma(a, 1, at), mb(b, 1, at), y(s, 1, at), z(a, 1, at);
+          const Edge workspace(fast::pointwise_workspace(exec, s), at);
+          fast::add(exec, ma.read(), mb.read(), y.view(), workspace.span());
+          fast::add(exec, ma.read(), mb.read(), z.view(), workspace.span(), {.write = Write::add});
+          CHECK(workspace.intact());
+          return {finished(y), finished(z)};
+        },
+        [&](const std::vector<Tensor>& r) {
+          CHECK(same_bits(r[0], sum));
+          CHECK(same_bits(r[1], twice));
+        });
+  });
+}
+
+TEST_CASE("activations and their gradients") {
+  constexpr Act kinds[] = {Act::none,       Act::silu,      Act::mish,    Act::relu,
+                           Act::leaky_relu, Act::hardswish, Act::sigmoid, Act::gelu};
+  for_each_row([&](std::size_t i, const Shape& s) {
+    for (const Act kind : kinds) {
+      const Activation act{kind, 0.125};
+      CAPTURE(static_cast<int>(kind));
+      Tensor x = random_tensor(s, Fill::reals, 3);
+      for (index_t e = 0; e < x.numel(); ++e) x.data<float>()[e] *= 5;
+      const Tensor dy = random_tensor(s, Fill::reals, 4);
+      const Tensor x64 = x.to(DType::f64), dy64 = dy.to(DType::f64);
+      Tensor y(s, DType::f64), dx(s, DType::f64);
+      kernels::act_fwd<double>(x64.view<double>(), y.view<double>(), act);
+      kernels::act_bwd<double>(x64.view<double>(), dy64.view<double>(), dx.view<double>(), act);
+      const bool exact = kind == Act::none || kind == Act::relu || kind == Act::leaky_relu;
+      const Want want_y = relatively(y, exact ? 0x1p-24 : 0x1p-20), want_dx{dx, absolute(dy), exact ? 0x1p-24 : 1e-6};
+      for_each_case(
+          i,
+          [&](const Exec& exec, const Placement& at) -> std::vector<Tensor> {
+            const Map mx(x, 1, at), mdy(dy, 1, at), to(s, 1, at), gradient(s, 1, at);
+            const Edge workspace(fast::pointwise_workspace(exec, s), at);
+            fast::act_fwd(exec, mx.read(), to.view(), act, workspace.span());
+            fast::act_bwd(exec, mx.read(), mdy.read(), gradient.view(), act, workspace.span());
+            CHECK(workspace.intact());
+            return {finished(to), finished(gradient)};
+          },
+          [&](const std::vector<Tensor>& r) {
+            CHECK(mismatches(r[0], want_y) == 0);
+            CHECK(mismatches(r[1], want_dx) == 0);
+          });
+    }
+  });
+}
+
+TEST_CASE("shuffles, their inverses and slices move every number to its place") {
+  for_each_row([](std::size_t i, const Shape& s) {
+    const Tensor x = random_tensor(s, Fill::reals, 5);
+    std::vector<index_t> shuffle(static_cast<std::size_t>(s.c)), inverse(shuffle), slice;
+    const index_t half = (s.c + 1) / 2;
+    for (index_t j = 0; j < s.c; ++j) {
+      const index_t from = j % 2 == 0 ? j / 2 : half + j / 2;
+      shuffle[static_cast<std::size_t>(j)] = from;
+      inverse[static_cast<std::size_t>(from)] = j;
+    }
+    for (index_t j = s.c / 3; j < s.c; ++j) slice.push_back(j % 5 == 4 ? -1 : j);
+    const Shape sliced{s.n, static_cast<index_t>(slice.size()), s.h, s.w};
+    Tensor y(s), part(sliced), sum(s);
+    kernels::gather_channels<float>(x.view<float>(), y.view<float>(), shuffle);
+    kernels::gather_channels<float>(x.view<float>(), part.view<float>(), slice);
+    kernels::add<float>(x.view<float>(), y.view<float>(), sum.view<float>());
+    for_each_case(
+        i,
+        [&](const Exec& exec, const Placement& at) -> std::vector<Tensor> {
+          const Map mx(x, 1, at), to(s, 1, at), back(s, 1, at), some(sliced, 1, at), added(x, 1, at);
+          fast::channel_shuffle(exec, mx.read(), to.view(), shuffle);
+          fast::channel_shuffle(exec, to.read(), back.view(), inverse);
+          fast::channel_shuffle(exec, mx.read(), some.view(), slice);
+          fast::channel_shuffle(exec, mx.read(), added.view(), shuffle, {.write = Write::add});
+          return {finished(to), finished(back), finished(some), finished(added)};
+        },
+        [&](const std::vector<Tensor>& r) {
+          CHECK(same_bits(r[0], y));
+          CHECK(same_bits(r[1], x));
+          CHECK(same_bits(r[2], part));
+          CHECK(same_bits(r[3], sum));
+        });
+  });
+}
+
+TEST_CASE("sums over a channel: exact on whole numbers, within the bound on others") {
+  for_each_row([](std::size_t i, const Shape& s) {
+    for (const Fill fill : {Fill::integers, Fill::positives}) {
+      const Tensor x = random_tensor(s, fill, 6);
+      Tensor sum(vector_of(s), DType::f64);
+      kernels::channel_sum<double>(x.to(DType::f64).view<double>(), sum.view<double>());
+      const Want want = fill == Fill::integers ? Want{sum, {}, 0} : relatively(sum, error_factor(s.n * s.h * s.w));
+      for_each_case(
+          i,
+          [&](const Exec& exec, const Placement& at) -> std::vector<Tensor> {
+            const Map mx(x, 1, at), y(vector_of(s), 1, at);
+            const Edge workspace(fast::channel_sum_workspace(exec, s), at);
+            fast::channel_sum(exec, mx.read(), y.view(), workspace.span());
+            CHECK(workspace.intact());
+            return {finished(y)};
+          },
+          [&](const std::vector<Tensor>& r) { CHECK(mismatches(r[0], want) == 0); });
+    }
+  });
+}
+
+namespace {
+
+/// A batch norm with its activation: numbers, and what the reference makes of them in double.
+struct NormProblem {
+  Shape shape;
+  Activation act;
+  bool batch_stats;
+  Tensor x, dy, gamma, beta;
+  Tensor mean, var, y, dx, dgamma, dbeta, dgamma_scale, dbeta_scale, y_scale, dx_terms;
+  static constexpr double eps = 1e-3;
+
+  NormProblem(const Shape& s, Act kind, bool batch)
+      : shape(s),
+        act{kind, 0.125},
+        batch_stats(batch),
+        x(random_tensor(s, Fill::reals, 7)),
+        dy(random_tensor(s, Fill::reals, 8)),
+        gamma(random_tensor(vector_of(s), Fill::positives, 9)),
+        beta(random_tensor(vector_of(s), Fill::reals, 10)),
+        y(s, DType::f64),
+        dx(s, DType::f64),
+        y_scale(s, DType::f64),
+        dx_terms(s, DType::f64) {
+    for (Tensor* t : {&mean, &var, &dgamma, &dbeta, &dgamma_scale, &dbeta_scale}) *t = Tensor(vector_of(s), DType::f64);
+    for (index_t e = 0; e < x.numel(); ++e) x.data<float>()[e] += static_cast<float>(e % 7);
+    const Tensor x64 = x.to(DType::f64), g64 = gamma.to(DType::f64), b64 = beta.to(DType::f64);
+    kernels::bn_stats<double>(x64.view<double>(), mean.view<double>(), var.view<double>());
+    // What a call is given, it is given in float.
+    mean = mean.to(DType::f32).to(DType::f64);
+    var = var.to(DType::f32).to(DType::f64);
+    Tensor u(s, DType::f64), du(s, DType::f64);
+    const auto vec = [](const Tensor& t) { return t.view<double>(); };
+    kernels::bn_apply<double>(vec(x64), vec(mean), vec(var), vec(g64), vec(b64), u.view<double>(), eps);
+    kernels::act_fwd<double>(vec(u), y.view<double>(), act);
+    kernels::act_bwd<double>(vec(u), vec(dy.to(DType::f64)), du.view<double>(), act);
+    kernels::bn_bwd<double>(vec(du), vec(x64), vec(mean), vec(var), vec(g64), dx.view<double>(), dgamma.view<double>(),
+                            dbeta.view<double>(), eps, batch);
+    scales(x64, u, du);
+  }
+
+ private:
+  /// Sums of absolute terms.
+  void scales(const Tensor& x64, const Tensor& u, const Tensor& du) {
+    for (index_t n = 0; n < shape.n; ++n)
+      for (index_t c = 0; c < shape.c; ++c)
+        for (index_t h = 0; h < shape.h; ++h)
+          for (index_t w = 0; w < shape.w; ++w) {
+            const double q = 1 / std::sqrt(var.data<double>()[c] + eps), m = mean.data<double>()[c];
+            const double g = std::fabs(du.view<double>().at(n, c, h, w)), value = x64.view<double>().at(n, c, h, w);
+            dbeta_scale.data<double>()[c] += g;
+            dgamma_scale.data<double>()[c] += g * q * (std::fabs(value) + std::fabs(m));
+            const double scale = static_cast<double>(gamma.data<float>()[c]) * q;
+            dx_terms.view<double>().at(n, c, h, w) = scale * g;
+            y_scale.view<double>().at(n, c, h, w) =
+                std::fabs(u.view<double>().at(n, c, h, w)) + scale * (std::fabs(value) + std::fabs(m));
+          }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("batch norm: statistics, application with activation, gradient") {
+  for_each_row([](std::size_t i, const Shape& s) {
+    const Act kind = std::array{Act::none, Act::silu, Act::relu, Act::leaky_relu}[i % 4];
+    const NormProblem p(s, kind, i % 3 != 2);
+    const index_t count = s.n * s.h * s.w;
+    const Tensor mean = p.mean.to(DType::f32), var = p.var.to(DType::f32);
+    for_each_case(
+        i,
+        [&](const Exec& exec, const Placement& at) -> std::vector<Tensor> {
+          const Map x(p.x, 1, at), dy(p.dy, 1, at), gamma(p.gamma, 1, at), beta(p.beta, 1, at), m(mean, 1, at),
+              v(var, 1, at), mean_out(vector_of(s), 1, at), var_out(vector_of(s), 1, at), y(s, 1, at), dx(s, 1, at),
+              dgamma(vector_of(s), 1, at), dbeta(vector_of(s), 1, at);
+          const Edge workspace(fast::bn_workspace(exec, s), at);
+          const fast::Norm norm{gamma.read(), beta.read(), m.read(), v.read()};
+          fast::bn_stats(exec, x.read(), mean_out.view(), var_out.view(), workspace.span());
+          fast::bn_apply(exec, x.read(), norm, y.view(), NormProblem::eps, p.act, workspace.span());
+          fast::bn_bwd(exec, dy.read(), x.read(), norm, dx.view(), dgamma.view(), dbeta.view(), NormProblem::eps, p.act,
+                       p.batch_stats, workspace.span());
+          CHECK(workspace.intact());
+          return {finished(mean_out), finished(var_out), finished(y), finished(dx), finished(dgamma), finished(dbeta)};
+        },
+        [&](const std::vector<Tensor>& r) {
+          CHECK(mismatches(r[0], to_the_largest(p.mean, p.mean, 1e-6)) == 0);
+          CHECK(mismatches(r[1], to_the_largest(p.var, p.var, 2e-6)) == 0);
+          CHECK(mismatches(r[2], {p.y, p.y_scale, 2e-6}) == 0);
+          CHECK(mismatches(r[3], to_the_largest(p.dx, p.dx_terms, 1e-5)) == 0);
+          CHECK(mismatches(r[4], {p.dgamma, p.dgamma_scale, error_factor(count) + 2e-6}) == 0);
+          CHECK(mismatches(r[5], {p.dbeta, p.dbeta_scale, error_factor(count) + 2e-6}) == 0);
+        });
+  });
+}
