@@ -1,12 +1,28 @@
 // Where and how a plan runs.
 #pragma once
 
+#include <string_view>
+#include <vector>
+
 #include "slimneck/tensor.hpp"
 
 namespace slimneck {
 
 enum class Device : std::uint8_t { cpu, cuda };
 enum class Isa : std::uint8_t { automatic, scalar, avx2, avx512, neon };
+
+SLIMNECK_EXPORT std::string_view name_of(Isa isa) noexcept;
+
+/// The instruction sets whose kernels this build has and this machine can run, best first; scalar is always there,
+/// last.
+SLIMNECK_EXPORT std::vector<Isa> available_isas();
+
+/// The one of this name, "automatic" included; throws DeviceError when it is none.
+SLIMNECK_EXPORT Isa isa_of(std::string_view name);
+
+/// automatic becomes what the environment variable SLIMNECK_ISA names (scalar, avx2, avx512 or neon), else the best
+/// one. Throws DeviceError for an ISA that cannot run here, or a name that is none.
+SLIMNECK_EXPORT Isa resolve(Isa isa);
 
 struct Exec {
   Device device = Device::cpu;
