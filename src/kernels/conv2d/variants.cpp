@@ -1,0 +1,114 @@
+#include "kernels/conv2d/variants.hpp"
+
+#include "kernels/conv2d/parts.hpp"
+#include "kernels/conv2d/winograd.hpp"
+
+namespace slimneck::kernels {
+
+namespace {
+
+// ---- Suits
+// -----------------------------------------------------------------------------------------------------------
+
+bool anything(const ConvArgs& a, index_t) { return a.planes == 0; }
+template <class Args>
+bool square(const Args& a, index_t k, index_t stride, index_t pad) {
+  return a.planes == 0 && a.kh == k && a.kw == k && a.stride == stride && a.pad_h == pad && a.pad_w == pad &&
+         (a.dilation == 1 || k == 1);
+}
+bool is_k3(const ConvArgs& a, index_t) { return square(a, 3, 1, 1); }
+bool is_k3s2(const ConvArgs& a, index_t) { return square(a, 3, 2, 1); }
+bool is_k1(const ConvArgs& a, index_t) { return square(a, 1, 1, 0); }
+bool is_stem(const ConvArgs& a, index_t) { return a.planes > 0; }
+bool any_gradient(const ConvGradArgs& a, index_t) { return a.planes == 0; }
+bool is_stem_gradient(const ConvGradArgs& a, index_t) { return a.planes > 0; }
+
+// ---- Rows per task
+// ---------------------------------------------------------------------------------------------------
+
+/// Weights are read again for every strip, so not too low; at least two tasks for each of 8 threads, so not too high.
+index_t strip_any(const ConvArgs& a, index_t) { return smaller(12, larger(1, a.oh / 16)); }
+
+/// About 30 tiles of pixels, which stay in L2 with all their channels.
+index_t strip_k1(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 420 / larger(1, a.ow))); }
+
+index_t strip_k3(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 12)); }
+index_t strip_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 20 : 8)); }
+
+/// Rows of dx: both parities, with the dy that they read.
+index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 80 ? 40 : 16)); }
+index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 8)); }
+
+// ---- Sizes
+// -----------------------------------------------------------------------------------------------------------
+
+index_t all_weights(index_t o, index_t c, index_t taps) { return o * c * taps; }
+index_t no_workspace(const ConvArgs&, index_t, int) { return 0; }
+index_t grad_any_workspace(const ConvGradArgs& a, index_t lanes, int) {
+  return (grad_parts(a, lanes) - 1) * grad_size(a, lanes);
+}
+index_t grad_stem_workspace(const ConvGradArgs& a, index_t lanes, int) {
+  return (grad_stem_parts(a) - 1) * grad_stem_size(a, lanes);
+}
+
+// ---- Variants
+// --------------------------------------------------------------------------------------------------------
+
+using enum WeightOrder;
+
+const ConvVariant fwd[] = {
+    {"stem", &Kernels::conv_stem, planes, nullptr, Algorithm::direct, is_stem, strip_stem, all_weights, no_workspace},
+    {"winograd4", &Kernels::winograd4_conv, forward, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
+     winograd4_strip, winograd4_weights, winograd4_workspace},
+    {"winograd2", &Kernels::winograd2_conv, forward, &Kernels::winograd2_prepare, Algorithm::best, winograd2_suits,
+     winograd2_strip, winograd2_weights, winograd2_workspace},
+    {"k3", &Kernels::conv_k3, forward, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
+    {"k3s2", &Kernels::conv_k3s2, forward, nullptr, Algorithm::direct, is_k3s2, strip_k3s2, all_weights, no_workspace},
+    {"k1", &Kernels::conv_k1, forward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
+    {"any", &Kernels::conv_any, forward, nullptr, Algorithm::direct, anything, strip_any, all_weights, no_workspace},
+};
+
+const ConvVariant bwd_x[] = {
+    {"k3s2", &Kernels::conv_bwd_x_k3s2, backward, nullptr, Algorithm::direct, is_k3s2, strip_bwd_x_k3s2, all_weights,
+     no_workspace},
+    {"winograd4", &Kernels::winograd4_conv, turned, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
+     winograd4_strip, winograd4_weights, winograd4_workspace},
+    {"winograd2", &Kernels::winograd2_conv, turned, &Kernels::winograd2_prepare, Algorithm::best, winograd2_suits,
+     winograd2_strip, winograd2_weights, winograd2_workspace},
+    {"k3", &Kernels::conv_k3, turned, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
+    {"k1", &Kernels::conv_k1, backward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
+    {"any", &Kernels::conv_bwd_x_any, backward, nullptr, Algorithm::direct, anything, strip_any, all_weights,
+     no_workspace},
+};
+
+const ConvGradVariant bwd_w[] = {
+    {"stem", &Kernels::conv_bwd_w_stem, planes, Algorithm::direct, is_stem_gradient, grad_stem_workspace},
+    {"winograd4", &Kernels::winograd4_bwd_w, forward, Algorithm::best, winograd4_grad_suits, winograd4_grad_workspace},
+    {"winograd2", &Kernels::winograd2_bwd_w, forward, Algorithm::best, winograd2_grad_suits, winograd2_grad_workspace},
+    {"any", &Kernels::conv_bwd_w_any, forward, Algorithm::direct, any_gradient, grad_any_workspace},
+};
+
+template <class Variant, class Args, std::size_t Count>
+const Variant& choose(const Variant (&variants)[Count], const Args& args, index_t lanes, Algorithm algorithm) {
+  for (const Variant& v : variants)
+    if ((algorithm == Algorithm::best || v.algorithm == Algorithm::direct) && v.suits(args, lanes)) return v;
+  return variants[Count - 1];
+}
+
+}  // namespace
+
+std::span<const ConvVariant> conv_fwd_variants() noexcept { return fwd; }
+std::span<const ConvVariant> conv_bwd_x_variants() noexcept { return bwd_x; }
+std::span<const ConvGradVariant> conv_bwd_w_variants() noexcept { return bwd_w; }
+
+const ConvVariant& choose_conv_fwd(const ConvArgs& args, index_t lanes, Algorithm algorithm) noexcept {
+  return choose(fwd, args, lanes, algorithm);
+}
+const ConvVariant& choose_conv_bwd_x(const ConvArgs& args, index_t lanes, Algorithm algorithm) noexcept {
+  return choose(bwd_x, args, lanes, algorithm);
+}
+const ConvGradVariant& choose_conv_bwd_w(const ConvGradArgs& args, index_t lanes, Algorithm algorithm) noexcept {
+  return choose(bwd_w, args, lanes, algorithm);
+}
+
+}  // namespace slimneck::kernels
