@@ -105,6 +105,7 @@ struct DepthwiseGradArgs {
 }  // namespace slimneck::kernels
 
 #include "kernels/detect/args.hpp"     // IWYU pragma: export
+#include "kernels/gsconv/args.hpp"     // IWYU pragma: export
 #include "kernels/norm/args.hpp"       // IWYU pragma: export
 #include "kernels/optim/args.hpp"      // IWYU pragma: export
 #include "kernels/pointwise/args.hpp"  // IWYU pragma: export
