@@ -383,9 +383,10 @@ class Lowerer {
     const Value v = g_.node(node).inputs[k];
     if (s.inputs.empty()) return read(v, {});
     if (s.inputs[k].n == '-' || !v.valid()) return read(v, input_layout(v, s.inputs[k], map));
+    constexpr kernels::WeightOrder plain = kernels::WeightOrder::plain;
     Layout want = wanted(s.inputs[k], map);
-    want.order = lowering.weights;
     const bool dense = s.inputs[k].c != '-';
+    want.order = dense || lowering.weights == plain ? lowering.weights : kernels::WeightOrder::depthwise;
     return entry_operand(g_.node(v), want, dense ? lowering : Lowering{});
   }
 

@@ -73,6 +73,10 @@ class FastConv {
   void merge(const float* moments, float* mean, float* var) const noexcept;
   void run(const float* weights, const kernels::Epilogue& epilogue, float* workspace) noexcept;
 
+  /// The dense kernel, null where there is none, and what it is called with.
+  [[nodiscard]] const kernels::ConvVariant* dense() const noexcept { return dense_; }
+  [[nodiscard]] const kernels::ConvArgs& dense_args() const noexcept { return conv_; }
+
  private:
   [[nodiscard]] kernels::MomentsArgs moments_args() const noexcept;
 
