@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/random.hpp"
+#include "kernels/dispatch.hpp"
 #include "slimneck/plan.hpp"
 
 namespace slimneck::test {
@@ -110,15 +111,33 @@ inline double distance(const AllNumbers& got, const AllNumbers& want) {
   return worst;
 }
 
-/// Half of a double's digits: rounding stays far below, a number at the wrong place is far above.
-inline constexpr double half_the_digits = 0x1p-26;
+/// Half of a type's digits: rounding stays far below, a number at the wrong place is far above.
+inline constexpr double half_the_digits = 0x1p-26, half_of_float = 0x1p-12;
 
-/// Plans in blocks of 1, 8 and 16 compute what the reference computes, in inference and in training. `whole`: on whole
+/// Fast kernels of every instruction set compute what the reference computes.
+inline void check_fast(const Graph& graph, Mode mode, bool whole) {
+  const AllNumbers want = all_numbers<float>(graph, mode, exec_of(DType::f32, 0), whole);
+  for (const Isa isa : kernels::available_isas())
+    for (const bool direct : {true, false}) {
+      if (whole && !direct) continue;
+      Exec exec;
+      exec.isa = isa;
+      exec.direct = direct;
+      exec.threads = 2;
+      CAPTURE(std::string(kernels::name_of(isa)));
+      CAPTURE(direct);
+      CAPTURE(static_cast<int>(mode));
+      CHECK(distance(all_numbers<float>(graph, mode, exec, whole), want) <= (whole ? 0 : half_of_float));
+    }
+}
+
+/// Plans in blocks of 1, 4, 8 and 16, and fast ones, compute what the reference computes, in inference and in training. `whole`: on whole
 /// numbers, where a graph that only moves, adds and multiplies must agree to the last bit.
 inline void check_same(const Graph& graph, bool whole = false) {
   for (const Mode mode : {Mode::infer, Mode::train}) {
     const AllNumbers want = all_numbers(graph, mode, exec_of(DType::f64, 0), whole);
     CHECK_FALSE(want.empty());
+    check_fast(graph, mode, whole);
     for (const index_t block : {index_t{1}, index_t{4}, index_t{8}, index_t{16}}) {
       const AllNumbers got = all_numbers(graph, mode, exec_of(DType::f64, block), whole);
       CAPTURE(block);

@@ -11,6 +11,7 @@
 
 #include "core/random.hpp"
 #include "golden_case.hpp"
+#include "kernels/dispatch.hpp"
 #include "shared_data.hpp"
 #include "slimneck/gradcheck.hpp"
 #include "slimneck/model.hpp"
@@ -173,8 +174,9 @@ class TrainingCase {
     fill_by_name(parameters, 3);
     evaluate<T>(parameters);
     train<T>(parameters);
-    MESSAGE(name_ << (exec_.reference ? " reference" : " block " + std::to_string(exec_.block))
-                  << (sizeof(T) == 8 ? " f64" : " f32") << ": worst error / bound " << worst_ << " (" << where_ << ")");
+    MESSAGE(name_ << (exec_.reference ? " reference" : " block " + std::to_string(exec_.block)) << " "
+                  << std::string(kernels::name_of(exec_.isa)) << (sizeof(T) == 8 ? " f64" : " f32")
+                  << ": worst error / bound " << worst_ << " (" << where_ << ")");
   }
 
  private:
@@ -184,20 +186,25 @@ class TrainingCase {
     std::transform(x.begin(), x.end(), target.data, [](double v) { return static_cast<T>(v); });
   }
 
-  /// In double 1e-9; in float twice PyTorch's own deviation plus rounding through the depth of the network.
+  /// In double 1e-9; in float PyTorch's own deviation plus rounding through the depth of the network. Twice that
+  /// deviation for the reference; for fast kernels 2.5 times more, because their activations may be off by 2.5 units in
+  /// the last place, PyTorch's by one. A gradient that is zero by mathematics carries the rounding of the terms that
+  /// cancel, which are of the size of what comes in: 1.
   template <class T>
   void compare(const std::vector<double>& got, const std::string& key) {
     const std::vector<double> truth = test::golden(file_, "f64." + key).values, torch = test::golden(file_, key).values;
     REQUIRE(got.size() == truth.size());
-    double scale = 1e-2, own = 0, error = 0;
+    const bool fast = !exec_.reference && exec_.block == 0;
+    double scale = fast ? 1 : 1e-2, own = 0, error = 0;
     for (std::size_t i = 0; i < truth.size(); ++i) {
       scale = std::max(scale, std::abs(truth[i]));
       own = std::max(own, std::abs(torch[i] - truth[i]));
       error = std::isnan(got[i]) ? HUGE_VAL : std::max(error, std::abs(got[i] - truth[i]));
     }
-    const double bound = sizeof(T) == 8 ? 1e-9 * scale
-                                        : 2 * own + test::roundoff<float> * test::sum_factor(extent_.length) *
-                                                        std::sqrt(extent_.depth) * scale;
+    const double bound = sizeof(T) == 8
+                             ? 1e-9 * scale
+                             : (fast ? 5 : 2) * own + test::roundoff<float> * test::sum_factor(extent_.length) *
+                                                          std::sqrt(extent_.depth) * scale;
     CAPTURE(key);
     CAPTURE(error);
     CHECK(error <= bound);
@@ -319,12 +326,17 @@ TEST_CASE("slimneck-n trains as the golden network does") {
       continue;
     }
     Exec exec;
-    for (const index_t block : {0, 1, 8, 16}) {
+    for (const index_t block : {0, 1, 16}) {
       exec.reference = block == 0;
       exec.block = block;
       exec.dtype = DType::f64;
-      if (block == 0 || block == 16) TrainingCase(name, *path, index[name], exec).run<double>();
+      if (block != 1) TrainingCase(name, *path, index[name], exec).run<double>();
       exec.dtype = DType::f32;
+      if (block != 16) TrainingCase(name, *path, index[name], exec).run<float>();
+    }
+    for (const Isa isa : kernels::available_isas()) {
+      exec = {};
+      exec.isa = isa;
       TrainingCase(name, *path, index[name], exec).run<float>();
     }
   }

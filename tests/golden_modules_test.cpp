@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "golden_case.hpp"
+#include "kernels/dispatch.hpp"
 #include "layers/modules/modules.hpp"
 #include "shared_data.hpp"
 #include "slimneck/plan.hpp"
@@ -259,14 +260,17 @@ class Run {
     parameters.touch();
   }
 
-  /// |got - truth| against 1e-9 in double; in float against twice what PyTorch's own float run deviates plus the
-  /// rounding of a sum of the longest reduction.
+  /// |got - truth| against 1e-9 in double; in float against what PyTorch's own float run deviates plus the rounding of
+  /// a sum of the longest reduction. Twice that deviation for the reference; for fast kernels 2.5 times more, because
+  /// their activations may be off by 2.5 units in the last place, PyTorch's by one. A gradient that is zero by
+  /// mathematics carries the rounding of the terms that cancel, which are of the size of what comes in: 1.
   void compare(const AnyView& got, const std::string& name) {
     REQUIRE_MESSAGE(file_.find("f64." + name) != nullptr, name);
     const HeadOrder order(file_, name);
     const std::vector<double> truth = order.to_nchw(flat(file_, "f64." + name));
     const std::vector<double> torch = order.to_nchw(flat(file_, name));
-    double scale = 1e-2, torch_error = 0, error = 0;
+    const bool fast = !exec_.reference && exec_.block == 0;
+    double scale = fast ? 1 : 1e-2, torch_error = 0, error = 0;
     REQUIRE(static_cast<std::size_t>(got.shape.numel()) == truth.size());
     for (std::size_t i = 0; i < truth.size(); ++i) {
       const double value = exec_.dtype == DType::f64 ? static_cast<const double*>(got.data)[i]
@@ -275,9 +279,9 @@ class Run {
       torch_error = std::max(torch_error, std::abs(torch[i] - truth[i]));
       error = std::isnan(value) ? HUGE_VAL : std::max(error, std::abs(value - truth[i]));
     }
-    const double allowed = exec_.dtype == DType::f64
-                               ? 1e-9 * scale
-                               : 2 * torch_error + test::roundoff<float> * test::sum_factor(length_) * scale;
+    const double allowed = exec_.dtype == DType::f64 ? 1e-9 * scale
+                                                     : (fast ? 5 : 2) * torch_error +
+                                                           test::roundoff<float> * test::sum_factor(length_) * scale;
     if (error / allowed > score_.worst) score_ = {error / allowed, name_ + " " + name};
   }
 
@@ -362,7 +366,15 @@ TEST_CASE("reference plan, float") { check_all(exec_of(DType::f32, 0), "referenc
 TEST_CASE("mapped plan, double, block 1") { check_all(exec_of(DType::f64, 1), "block 1 f64"); }
 TEST_CASE("mapped plan, double, block 8") { check_all(exec_of(DType::f64, 8), "block 8 f64"); }
 TEST_CASE("mapped plan, double, block 16") { check_all(exec_of(DType::f64, 16), "block 16 f64"); }
-TEST_CASE("mapped plan, float, block 8") { check_all(exec_of(DType::f32, 8), "block 8 f32"); }
-TEST_CASE("mapped plan, float, block 16") { check_all(exec_of(DType::f32, 16), "block 16 f32"); }
+TEST_CASE("mapped plan, float, block 1") { check_all(exec_of(DType::f32, 1), "block 1 f32"); }
+TEST_CASE("fast plan, every instruction set, with and without Winograd") {
+  for (const Isa isa : kernels::available_isas())
+    for (const bool direct : {true, false}) {
+      Exec exec;
+      exec.isa = isa;
+      exec.direct = direct;
+      check_all(exec, std::string(kernels::name_of(isa)) + (direct ? " direct" : ""));
+    }
+}
 
 TEST_SUITE_END();

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 
+#include "engine_case.hpp"
 #include "golden_case.hpp"
 #include "slimneck/gradcheck.hpp"
 
@@ -41,6 +42,22 @@ TEST_CASE("gradients are derivatives") {
       CAPTURE(result.worst_at);
       CAPTURE(result.worst_adjoint);
       CHECK(result.passed());
+      ++checked;
+    }
+  }
+  CHECK(checked >= 25);
+}
+
+TEST_CASE("fast kernels compute what the reference computes") {
+  int checked = 0;
+  for (const OpDef* op : all_ops()) {
+    if (!op->cases || !op->gradient) continue;
+    for (const OpCase& example : op->cases()) {
+      if (example.real) continue;
+      CAPTURE(op->name);
+      CAPTURE(example.name);
+      const Graph graph = graph_of_case(*op, example);
+      for (const Mode mode : {Mode::infer, Mode::train}) test::check_fast(graph, mode, false);
       ++checked;
     }
   }

@@ -194,9 +194,27 @@ void require_weights(const ModelArguments& arguments) {
     throw UsageError("--weights FILE or --init seed=S is required");
 }
 
-void add_block(CLI::App& app, index_t& block) {
+void ExecArguments::add_to(CLI::App& app, bool inside) {
+  app.add_option("--threads", threads, "threads (0: all)")->check(integer_in(0, 1024));
+  app.add_option("--isa", isa, "instruction set: scalar, avx2, avx512 or neon (the best that is here)")
+      ->check(one_of(std::vector<std::string_view>{"automatic", "scalar", "avx2", "avx512", "neon"}));
+  app.add_option("--algo", algo, "convolutions: best, or direct: no Winograd (best)")
+      ->check(one_of(std::vector<std::string_view>{"best", "direct"}));
+  if (!inside) return;
   app.add_option("--block", block, "channels per block of the plan: 1, 4, 8 or 16 (0: decide)")
       ->check(one_of(std::vector<std::string_view>{"0", "1", "4", "8", "16"}));
+  app.add_flag("--reference", reference, "the reference plan: no rewrites, plain NCHW, scalar kernels");
+}
+
+Exec ExecArguments::exec(DType type) const {
+  Exec exec;
+  exec.threads = threads;
+  exec.isa = resolve(isa_of(isa));
+  exec.direct = algo == "direct";
+  exec.dtype = type;
+  exec.block = block;
+  exec.reference = reference;
+  return exec;
 }
 
 OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>& input) {

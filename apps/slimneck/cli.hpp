@@ -98,7 +98,15 @@ OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>
 /// Throws UsageError unless --weights or --init is given.
 void require_weights(const ModelArguments& arguments);
 
-/// --block of a plan.
-void add_block(CLI::App& app, index_t& block);
+/// How a plan runs: --threads, --isa, --algo and, for those who look into plans, --block and --reference.
+struct ExecArguments {
+  int threads = 0;
+  std::string isa = "automatic", algo = "best";
+  index_t block = 0;
+  bool reference = false;
+  void add_to(CLI::App& app, bool inside);
+  /// Throws DeviceError for an ISA that cannot run here.
+  [[nodiscard]] Exec exec(DType type = DType::f32) const;
+};
 
 }  // namespace slimneck::cli

@@ -26,7 +26,7 @@ struct DetectArguments {
   NmsOptions nms{.classes = {}, .max_det = 1000};
   std::string project = "runs/detect", name = "exp";
   bool no_save = false, exist_ok = false, rect = false, square = false, json = false;
-  int threads = 0;
+  ExecArguments exec;
 };
 
 struct Times {
@@ -83,7 +83,7 @@ class Detector {
     if (const auto at = plans_.find(size); at != plans_.end()) return at->second;
     if (plans_.size() >= most) plans_.clear();
     PlanOptions options;
-    options.exec.threads = arguments_.threads;
+    options.exec = arguments_.exec.exec();
     return plans_.try_emplace(size, open_.model.graph.with_inputs(std::span(&shape, 1)), parameters_, options)
         .first->second;
   }
@@ -236,7 +236,7 @@ void add_detect(CLI::App& app) {
   command->add_flag("--exist-ok", a.exist_ok, "write into project/name even if it exists");
   CLI::Option* rect = command->add_flag("--rect", a.rect, "pad only up to a multiple of the stride (the default)");
   command->add_flag("--square", a.square, "pad to the whole --img")->excludes(rect);
-  command->add_option("--threads", a.threads, "threads (0: all)")->check(integer_in(0, 1024));
+  a.exec.add_to(*command, false);
   command->add_flag("--json", a.json, "print JSON to standard output, and the rest to standard error");
   command->footer(
       "Examples:\n"

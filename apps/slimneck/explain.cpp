@@ -8,8 +8,8 @@ namespace {
 struct ExplainArguments {
   ModelArguments model;
   std::string mode = "infer";
-  index_t batch = 1, block = 0;
-  bool reference = false;
+  index_t batch = 1;
+  ExecArguments exec;
 };
 
 void run(const ExplainArguments& arguments) {
@@ -22,8 +22,7 @@ void run(const ExplainArguments& arguments) {
   Parameters parameters = open.parameters();
   PlanOptions options;
   options.mode = arguments.mode == "train" ? Mode::train : Mode::infer;
-  options.exec.block = arguments.block;
-  options.exec.reference = arguments.reference;
+  options.exec = arguments.exec.exec();
   print(Plan(open.model.graph, parameters, options).explain());
 }
 
@@ -35,8 +34,7 @@ void add_explain(CLI::App& app) {
   arguments->model.add_to(*command);
   command->add_option("--mode", arguments->mode, "infer or train (infer)")->check(CLI::IsMember({"infer", "train"}));
   command->add_option("--batch", arguments->batch, "pictures at once (1)")->check(integer_in(1, 4096));
-  add_block(*command, arguments->block);
-  command->add_flag("--reference", arguments->reference, "the reference plan: no rewrites, plain NCHW");
+  arguments->exec.add_to(*command, true);
   command->footer("Example:\n  slimneck explain --cfg slimneck-n --mode train --img 320");
   command->callback([arguments] { run(*arguments); });
 }

@@ -14,15 +14,12 @@ namespace {
 
 enum ExitCode { done = 0, failed = 1, usage = 2 };
 
-std::string machine_isa() {
-  std::string names;
-#if defined(__x86_64__) || defined(__i386__)
-  if (__builtin_cpu_supports("avx2")) names += " avx2";
-  if (__builtin_cpu_supports("avx512f")) names += " avx512";
-#elif defined(__ARM_NEON)
-  names += " neon";
-#endif
-  return names.empty() ? " none" : names;
+/// "avx512 (also avx2 scalar)"
+std::string isas() {
+  std::string others;
+  for (const Isa isa : available_isas())
+    if (isa != available_isas().front()) others += ' ' + std::string(name_of(isa));
+  return std::string(name_of(available_isas().front())) + (others.empty() ? "" : " (also" + others + ")");
 }
 
 /// Threads of a parallel region.
@@ -34,9 +31,8 @@ int openmp_threads() {
 }
 
 std::string version() {
-  return std::string("slimneck ") + SLIMNECK_VERSION_STRING +
-         "\nISA: scalar (the machine's vector units:" + machine_isa() +
-         ")\nOpenMP: " + std::to_string(openmp_threads()) + " threads\nJPEG: " + std::string(jpeg_decoder());
+  return std::string("slimneck ") + SLIMNECK_VERSION_STRING + "\nISA: " + isas() +
+         "\nOpenMP: " + std::to_string(openmp_threads()) + " threads\nJPEG: " + std::string(jpeg_decoder());
 }
 
 constexpr const char* examples = R"(Examples:

@@ -10,9 +10,8 @@ namespace {
 struct RunArguments {
   ModelArguments model;
   std::string input, output, mode = "infer", grad_output;
-  bool layers = false, reference = false, double_precision = false;
-  index_t block = 0;
-  int threads = 0;
+  bool layers = false, double_precision = false;
+  ExecArguments exec;
 };
 
 std::string list_of(const std::vector<index_t>& dims) {
@@ -114,10 +113,7 @@ class Run {
     PlanOptions options;
     options.mode = training_ ? Mode::train : Mode::infer;
     options.input_gradients = training_;
-    options.exec = {.threads = arguments_.threads,
-                    .dtype = dtype_of<T>,
-                    .reference = arguments_.reference,
-                    .block = arguments_.block};
+    options.exec = arguments_.exec.exec(dtype_of<T>);
     return options;
   }
 
@@ -220,10 +216,8 @@ void add_run(CLI::App& app) {
                    "safetensors file with the gradient of every output, named and shaped as they are written (ones)")
       ->type_name("FILE");
   command->add_flag("--layers", arguments->layers, "also write the output of every layer");
-  command->add_flag("--reference", arguments->reference, "the reference plan: no rewrites, plain NCHW");
   command->add_flag("--double", arguments->double_precision, "in double precision; writes F64");
-  command->add_option("--threads", arguments->threads, "threads (0: all)")->check(integer_in(0, 1024));
-  add_block(*command, arguments->block);
+  arguments->exec.add_to(*command, true);
   command->footer(
       "Writes head.0 head.1 ... (n, anchors, h, w, 5 + classes) and pred (n, rows, 5 + classes), or y for a model\n"
       "without Detect; in training grad.x, grad.PARAMETER and buf.STATE instead of pred. Parameters that no output\n"

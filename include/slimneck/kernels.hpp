@@ -24,6 +24,17 @@ struct Conv2d {
   index_t groups = 1;
 };
 
+/// How weights lie for a kernel, V channels to a block; o and c are the output and input channels of the forward
+/// convolution.
+enum class WeightOrder : std::uint8_t {
+  plain,      ///< [o][c][kh][kw]
+  forward,    ///< [o/V][c/V][kh][kw][V of c][V of o]
+  backward,   ///< [c/V][o/V][kh][kw][V of o][V of c]
+  turned,     ///< as backward, kh and kw counted from the end: the data gradient of stride 1 is then a forward
+  depthwise,  ///< [c/V][kh][kw][V]
+  planes,     ///< [o/V][c][kh][kw][V of o], c not in blocks: the stem
+};
+
 /// y[n,o,i,j] = bias[o] + sum over c, u, v of w[o,c,u,v] * x[n, g*C + c, i*s - ph + u*d, j*s - pw + v*d], C = c/groups,
 /// g = o / (O/groups); taps outside the picture are zero. x: n x c x h x w, w: O x C x kh x kw,
 /// bias: 1 x O x 1 x 1 or a view without data, y: n x O x oh x ow.

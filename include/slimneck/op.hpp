@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "slimneck/exec.hpp"
+#include "slimneck/kernels.hpp"
 #include "slimneck/tensor.hpp"
 
 namespace slimneck {
@@ -98,6 +100,14 @@ struct AnyView {
   }
 };
 
+/// What a plan was compiled for.
+struct Target {
+  Isa isa = Isa::scalar;
+  index_t block = 1;    ///< the plan's block of channels
+  int threads = 1;      ///< that its kernels run with
+  bool direct = false;  ///< no Winograd
+};
+
 /// What a kernel is called with. Channels are physical: under a channel map with holes there are more of them than the
 /// logical shape has, and the extra ones hold zeros or values that nobody reads.
 struct KernelCall {
@@ -105,6 +115,7 @@ struct KernelCall {
   std::span<const AnyView> inputs;
   std::span<const AnyView> outputs;
   void* workspace = nullptr;
+  Target target;
 
   template <class T>
   [[nodiscard]] View<const T> in(std::size_t i) const noexcept {
@@ -130,19 +141,29 @@ struct Reference {
   }
 };
 
+/// Turns weights packed in an order of WeightOrder into what a kernel (`variant` of it) reads, for o and c physical
+/// channels.
+using PrepareWeights = void (*)(const Target&, const void* variant, const float* packed, float* prepared, index_t o,
+                                index_t c, index_t kh, index_t kw);
+
 /// A kernel that replaces the reference for particular layouts; see OpDef::lower.
 struct Lowering {
   std::string_view kernel = {};  ///< name that explain() shows
   KernelFunction run = nullptr;  ///< for the element type that was asked for
-  bool blocked_weights = false;  ///< the weights (an operand with two maps) are packed O/V I/V h w V(i) V(o)
+  /// How the operands and results that are weights (maps on both axes, or on the first alone) lie.
+  kernels::WeightOrder weights = kernels::WeightOrder::plain;
+  PrepareWeights prepare = nullptr;  ///< of dense weights, from that order
+  const void* variant = nullptr;     ///< what prepare is given
+  index_t prepared = 0;              ///< elements of prepared weights
+  index_t workspace = 0;             ///< elements of scratch memory, instead of OpDef::workspace
 };
 
 /// Shapes, attributes and layouts from which an op chooses a kernel.
 struct LowerContext {
   const Attributes* attributes = nullptr;
   DType type = DType::f32;
-  index_t block = 1;                         ///< the plan's block
-  std::span<const AnyView> inputs, outputs;  ///< physical shapes and strides; no data yet
+  Target target;
+  std::span<const AnyView> inputs, outputs;  ///< physical shapes and blocks; no data yet
 };
 
 /// Example of an op, for tests (small) and benchmarks (real): inputs are filled with numbers in -1..1.
@@ -173,7 +194,8 @@ struct OpDef {
 
   /// Which channel maps the op can work under: for each input, then after '>' each output, two letters for its n and c
   /// axis. Operands with the same letter share one map; '-' is an axis without channels. "-a,ba,-b>-b" is a dense
-  /// convolution (weights n follow the output, c the input); "-a>-a" is elementwise. Empty: the op needs plain NCHW.
+  /// convolution (weights n follow the output, c the input); "-a>-a" is elementwise. A capital letter: the channels are in
+  /// logical order, holes at the end only. Empty: the op needs plain NCHW.
   std::string_view (*maps)(const Attributes&, std::span<const Shape> inputs) = nullptr;
 
   /// For OpKind::gather.

@@ -3,10 +3,10 @@
 
 namespace slimneck::core {
 
-/// Threads that a parallel region of the current thread would have.
+/// How many threads a parallel region of the current thread would use now.
 int max_threads() noexcept;
 
-/// Of the calling thread in its team, from 0: where its private scratch lies.
+/// Number of the current thread in its parallel region.
 int thread_index() noexcept;
 
 /// Sets the number of OpenMP threads for the parallel regions that the current thread starts; restores it at the end.

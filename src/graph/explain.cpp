@@ -72,7 +72,8 @@ PlanStats stats(const Program& program, const PlanOptions& options) {
 std::string explain(const Program& program, const PlanOptions& options) {
   std::ostringstream out;
   out << (options.mode == Mode::train ? "training" : "inference") << " plan, "
-      << (options.exec.dtype == DType::f64 ? "f64" : "f32") << (options.exec.reference ? ", reference" : "")
+      << (options.exec.dtype == DType::f64 ? "f64" : "f32") << (options.exec.reference ? ", reference" : "") << ", "
+      << name_of(program.target.isa) << ", " << program.target.threads << " threads"
       << "; rewrites:";
   for (const std::string& name : program.rewrites) out << ' ' << name;
   out << '\n';

@@ -37,6 +37,7 @@ class Solver {
     enum class State : std::uint8_t { open, busy, solved } state = State::open;
     std::vector<int> definers;  ///< forward concat and gather nodes whose output is in the class
     bool plain = false;
+    bool ordered = false;  ///< logical order, whatever the definers give
     int members = 0;
     ChannelMap map;
   };
@@ -70,13 +71,14 @@ class Solver {
       if (computed(a.of) && computed(a.gradient)) unite(a.of, a.gradient);
   }
 
-  /// Classes that touch an op which needs plain NCHW, that are tied to a graph input, or that are an output and nothing
-  /// else, stay plain: anything else would be a reorder.
+  /// Fast kernels want blocks, and a reorder costs little beside them: without one, classes that touch an op which
+  /// needs plain NCHW, that are tied to a graph input, or that are an output and nothing else, stay plain.
   void mark() {
     for (int i = 0; i < graph_.size(); ++i) {
       if (!live(i)) continue;
       const Node& n = graph_.node(i);
       const bool opaque = n.op->kind == OpKind::compute && signature(i).outputs.empty();
+      const bool fast = block_ > 1 && n.op->lower;
       for (int k = 0; k < static_cast<int>(n.shapes.size()); ++k) {
         Class& c = classes_[at(find(id({i, k})))];
         ++c.members;
@@ -85,14 +87,28 @@ class Solver {
       }
       if (opaque)
         for (const Value& v : n.inputs)
-          if (computed(v)) classes_[at(find(id(v)))].plain = true;
-      mark_tied_to_inputs(i);
+          if (computed(v) && !made_fast(v)) classes_[at(find(id(v)))].plain = true;
+      if (!fast) mark_tied_to_inputs(i);
+      mark_ordered(i);
     }
     for (const Output& o : graph_.outputs())
-      if (computed(o.value))
+      if (computed(o.value) && !made_fast(o.value))
         if (Class& c = classes_[at(find(id(o.value)))]; c.members == 1) c.plain = true;
     for (Class& c : classes_)
       if (!c.definers.empty()) c.plain = false;
+  }
+
+  [[nodiscard]] bool made_fast(Value v) const { return block_ > 1 && graph_.node(v).op->lower; }
+
+  /// Operands with a capital letter need their channels in logical order.
+  void mark_ordered(int node) {
+    const Signature s = signature(node);
+    const Node& n = graph_.node(node);
+    const auto mark = [&](Value v, const Axes& axes) {
+      if (axes.c >= 'A' && axes.c <= 'Z' && computed(v)) classes_[at(find(id(v)))].ordered = true;
+    };
+    for (std::size_t k = 0; k < s.inputs.size(); ++k) mark(n.inputs[k], s.inputs[k]);
+    for (std::size_t k = 0; k < s.outputs.size(); ++k) mark({node, static_cast<int>(k)}, s.outputs[k]);
   }
 
   void mark_tied_to_inputs(int node) {
@@ -113,7 +129,7 @@ class Solver {
     if (c.state == Class::State::busy) return false;
     if (c.state == Class::State::solved) return true;
     c.state = Class::State::busy;
-    for (const int definer : c.definers)
+    for (const int definer : c.ordered ? std::vector<int>{} : c.definers)
       if (ChannelMap map = define(definer); !map.empty()) {
         classes_[at(index)].map = std::move(map);
         break;

@@ -17,11 +17,14 @@ using ChannelMap = std::vector<index_t>;
 
 struct Layout {
   index_t block = 1;
-  ChannelMap c;  ///< empty: logical order without holes
-  ChannelMap n;  ///< of the n axis, for weights; empty likewise
+  ChannelMap c;                                              ///< empty: logical order without holes
+  ChannelMap n;                                              ///< of the n axis, for weights; empty likewise
+  kernels::WeightOrder order = kernels::WeightOrder::plain;  ///< of weights; with another one `block` is its V
 
   friend bool operator==(const Layout&, const Layout&) = default;
-  [[nodiscard]] bool plain() const noexcept { return block == 1 && c.empty() && n.empty(); }
+  [[nodiscard]] bool plain() const noexcept {
+    return block == 1 && c.empty() && n.empty() && order == kernels::WeightOrder::plain;
+  }
 };
 
 /// Logical order, rounded up to whole blocks.

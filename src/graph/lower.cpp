@@ -1,12 +1,9 @@
 // From a graph to a program: places for values, steps for nodes.
 #include <algorithm>
-#include <array>
 #include <map>
 #include <numeric>
 
-#include "core/memory.hpp"
 #include "graph/program.hpp"
-#include "graph/rewrite.hpp"
 
 namespace slimneck::graph {
 
@@ -14,28 +11,7 @@ namespace {
 
 std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
-/// Of the scalar kernels: 8 lanes leave room for four pixels in the registers of plain x86-64, and win over 16.
-constexpr index_t default_block = 8;
-
 bool is_entry(Role role) { return role == Role::parameter || role == Role::state; }
-
-/// The nodes that this mode's outputs need, and only its outputs.
-Graph prune(const Graph& old, Mode mode) {
-  Graph kept = old;
-  std::vector<Output> outputs;
-  std::vector<Value> roots;
-  for (const Output& o : old.outputs())
-    if (mode == Mode::infer || o.kind != OutputKind::inference) {
-      outputs.push_back(o);
-      roots.push_back(o.value);
-    }
-  kept.set_outputs(outputs);
-  const std::vector<char> need = old.needed(roots);
-  Rebuild fresh(kept);
-  for (int i = 0; i < old.size(); ++i)
-    if (need[at(i)]) fresh.copy(i);
-  return fresh.finish();
-}
 
 class Lowerer {
  public:
@@ -44,9 +20,7 @@ class Lowerer {
         g_(program.graph),
         parameters_(parameters),
         reference_(options.exec.reference),
-        block_(reference_                ? 1
-               : options.exec.block == 0 ? default_block
-                                         : options.exec.block),
+        block_(program.target.block),
         type_(options.exec.dtype),
         forward_nodes_(forward_nodes),
         live_(live_nodes()),
@@ -107,7 +81,10 @@ class Lowerer {
   [[nodiscard]] Layout layout_of(int node, int output) const {
     const Signature s = signature(node);
     if (s.outputs.empty() || s.outputs[at(output)].n == '-') return layouts_.of({node, output});
-    return wanted(s.outputs[at(output)], letters(node, s));
+    const Letters map = letters(node, s);
+    Layout layout = wanted(s.outputs[at(output)], map);
+    layout.order = choose(node, s, map).weights;
+    return layout;
   }
 
   /// Concats write their inputs in place, permutations and slices are looks at their input: where the layouts allow it.
@@ -181,7 +158,8 @@ class Lowerer {
   // ---- operands ----
   using Letters = std::map<char, Layout>;
 
-  /// The layout of each letter: that of the values it names; a letter of graph inputs alone takes theirs.
+  /// The layout of each letter: that of the values it names. A letter that only graph inputs carry has none where the
+  /// node can read them as they lie; else they are brought into blocks.
   [[nodiscard]] Letters letters(int node, const Signature& s) const {
     const Node& n = g_.node(node);
     Letters found;
@@ -190,7 +168,32 @@ class Lowerer {
     for (std::size_t k = 0; k < s.inputs.size(); ++k)
       if (s.inputs[k].n == '-' && n.inputs[k].valid() && g_.node(n.inputs[k]).role == Role::computed)
         found.try_emplace(s.inputs[k].c, layouts_.of(n.inputs[k]));
-    return found;
+    Letters blocked = found;
+    for (std::size_t k = 0; k < s.inputs.size(); ++k) {
+      const Axes& axes = s.inputs[k];
+      if (axes.n == '-' && axes.c != '-' && n.inputs[k].valid() && !is_entry(g_.node(n.inputs[k]).role))
+        blocked.try_emplace(axes.c, Layout{block_, padded_identity(g_.shape(n.inputs[k]).c, block_), {}, {}});
+    }
+    const bool needed = blocked.size() > found.size() && block_ > 1 && !choose(node, s, found).run;
+    return needed && choose(node, s, blocked).run ? blocked : found;
+  }
+
+  /// The kernel for these layouts.
+  [[nodiscard]] Lowering choose(int node, const Signature& s, const Letters& map) const {
+    const Node& n = g_.node(node);
+    if (!n.op->lower || reference_ || s.outputs.empty()) return {};
+    const auto view = [&](const Shape& logical, const Axes& axes, bool entry = false) -> AnyView {
+      Layout layout = wanted(axes, map);
+      if (entry) layout.block = 1;
+      return View<const float>(nullptr, Place{-1, 0, logical, layout}.physical(), layout.block);
+    };
+    std::vector<AnyView> in, out;
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      const Value v = n.inputs[k];
+      in.push_back(v.valid() ? view(g_.shape(v), s.inputs[k], is_entry(g_.node(v).role)) : AnyView(View<float>{}));
+    }
+    for (std::size_t k = 0; k < n.shapes.size(); ++k) out.push_back(view(n.shapes[k], s.outputs[k]));
+    return n.op->lower({&n.attributes, type_, p_.target, in, out});
   }
 
   [[nodiscard]] static Layout wanted(const Axes& axes, const Letters& letters) {
@@ -207,39 +210,43 @@ class Lowerer {
     return result;
   }
 
-  Operand entry_operand(const Node& source, const Layout& want, index_t blocked) {
+  Operand entry_operand(const Node& source, const Layout& want, const Lowering& lowering = {}) {
     const int entry = parameters_.find(source.name);
     if (entry < 0) throw Error("the parameters have no '" + source.name + "'");
     const Parameters::Entry& e = parameters_.entries()[at(entry)];
     if (!(e.value.shape() == source.shapes[0]))
       throw ShapeError("parameter '" + source.name + "' is " + to_string(e.value.shape()) + ", the graph wants " +
                        to_string(source.shapes[0]));
-    if (want.c.empty() && want.n.empty() && blocked == 0) return {Operand::Kind::entry, entry};
-    for (std::size_t i = 0; i < p_.packed.size(); ++i)
-      if (p_.packed[i].entry == entry && p_.packed[i].blocked == blocked && p_.packed[i].layout.c == want.c &&
-          p_.packed[i].layout.n == want.n)
-        return {Operand::Kind::packed, static_cast<int>(i)};
     Packed packed;
     packed.entry = entry;
     packed.layout = want;
     packed.layout.block = 1;
-    packed.blocked = blocked;
+    packed.prepare = lowering.prepare;
+    packed.variant = lowering.variant;
+    if (packed.layout.plain()) return {Operand::Kind::entry, entry};
+    for (std::size_t i = 0; i < p_.packed.size(); ++i)
+      if (const Packed& p = p_.packed[i];
+          p.entry == entry && p.layout == packed.layout && p.prepare == packed.prepare && p.variant == packed.variant)
+        return {Operand::Kind::packed, static_cast<int>(i)};
     packed.physical = Place{-1, 0, source.shapes[0], packed.layout}.physical();
-    if (blocked > 0) {
-      packed.physical.n = (packed.physical.n + blocked - 1) / blocked * blocked;
-      packed.physical.c = (packed.physical.c + blocked - 1) / blocked * blocked;
-    }
-    packed.offset = p_.packed_bytes;
-    p_.packed_bytes += (at(packed.physical.numel()) * size_of(type_) + 63) / 64 * 64;
+    packed.offset = take_packed(packed.physical.numel());
+    packed.prepared = packed.offset;
+    if (packed.prepare) packed.prepared = take_packed(lowering.prepared);
     p_.packed.push_back(std::move(packed));
     return {Operand::Kind::packed, static_cast<int>(p_.packed.size()) - 1};
+  }
+
+  std::size_t take_packed(index_t elements) {
+    const std::size_t offset = p_.packed_bytes;
+    p_.packed_bytes += (at(elements) * size_of(type_) + 63) / 64 * 64;
+    return offset;
   }
 
   /// A value as a step wants to read it; a copy is made (once) when it lies otherwise.
   Operand read(Value v, const Layout& want) {
     if (!v.valid()) return {};
     const Node& n = g_.node(v);
-    if (is_entry(n.role)) return entry_operand(n, want, 0);
+    if (is_entry(n.role)) return entry_operand(n, want);
     const int place = home(v);
     if (p_.places[at(place)].layout == want) return {Operand::Kind::place, place};
     for (const auto& [value, copy] : copies_)
@@ -343,28 +350,44 @@ class Lowerer {
     const Node& n = g_.node(node);
     const Signature s = signature(node);
     const Letters map = letters(node, s);
+    const Lowering lowering = choose(node, s, map);
     Step step;
     step.node = node;
     step.name = n.name;
     step.kernel = "reference";
     step.run = type_ == DType::f64 ? n.op->reference.f64 : n.op->reference.f32;
     if (!step.run) throw Error(std::string(n.op->name) + " '" + n.name + "' has no kernel for this element type");
-    for (std::size_t k = 0; k < n.inputs.size(); ++k)
-      step.in.push_back(read(n.inputs[k], s.inputs.empty() ? Layout{} : input_layout(n.inputs[k], s.inputs[k], map)));
+    if (lowering.run) {
+      step.kernel = lowering.kernel;
+      step.run = lowering.run;
+    }
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) step.in.push_back(operand(node, s, k, map, lowering));
     std::vector<std::pair<int, int>> copy_out;  // from a plain result to its home
     for (int k = 0; k < static_cast<int>(n.shapes.size()); ++k) {
       const int target = home({node, k});
+      const bool weights = !s.outputs.empty() && s.outputs[at(k)].n != '-';  // lie as layout_of said
       const Layout want = s.outputs.empty() ? Layout{} : wanted(s.outputs[at(k)], map);
-      if (p_.places[at(target)].layout == want) {
+      if (weights || p_.places[at(target)].layout == want) {
         step.out.push_back({Operand::Kind::place, target});
       } else {
         step.out.push_back({Operand::Kind::place, new_place(n.shapes[at(k)], want, false)});
         copy_out.emplace_back(step.out.back().index, target);
       }
     }
-    choose_kernel(n, s, step);
+    set_workspace(n, step, lowering);
     steps_->push_back(std::move(step));
     for (const auto& [from, to] : copy_out) add_gather(node, from, to, nullptr, "copy");
+  }
+
+  Operand operand(int node, const Signature& s, std::size_t k, const Letters& map, const Lowering& lowering) {
+    const Value v = g_.node(node).inputs[k];
+    if (s.inputs.empty()) return read(v, {});
+    if (s.inputs[k].n == '-' || !v.valid()) return read(v, input_layout(v, s.inputs[k], map));
+    constexpr kernels::WeightOrder plain = kernels::WeightOrder::plain;
+    Layout want = wanted(s.inputs[k], map);
+    const bool dense = s.inputs[k].c != '-';
+    want.order = dense || lowering.weights == plain ? lowering.weights : kernels::WeightOrder::depthwise;
+    return entry_operand(g_.node(v), want, dense ? lowering : Lowering{});
   }
 
   /// A graph input that alone carries its letter is read as it lies.
@@ -389,29 +412,14 @@ class Lowerer {
     return v;
   }
 
-  void choose_kernel(const Node& n, const Signature& s, Step& step) {
-    std::vector<AnyView> in, out;
-    std::vector<Shape> physical;
-    for (const Operand& o : step.in) in.push_back(shape_of(o));
-    for (const Operand& o : step.out) out.push_back(shape_of(o));
-    for (const AnyView& v : in) physical.push_back(v.shape);
-    if (n.op->lower && !reference_ && !s.outputs.empty()) {
-      const Lowering lowering = n.op->lower({&n.attributes, type_, block_, in, out});
-      if (lowering.run) {
-        step.kernel = lowering.kernel;
-        step.run = lowering.run;
-        if (lowering.blocked_weights) use_blocked_weights(n, s, step);
-      }
+  void set_workspace(const Node& n, const Step& step, const Lowering& lowering) {
+    index_t elements = lowering.workspace;
+    if (!lowering.run && n.op->workspace) {
+      std::vector<Shape> physical;
+      for (const Operand& o : step.in) physical.push_back(shape_of(o).shape);
+      elements = n.op->workspace(n.attributes, physical);
     }
-    if (n.op->workspace)
-      p_.workspace_bytes = std::max(p_.workspace_bytes, at(n.op->workspace(n.attributes, physical)) * size_of(type_));
-  }
-
-  void use_blocked_weights(const Node& n, const Signature& s, Step& step) {
-    const Letters map = letters(step.node, s);
-    for (std::size_t k = 0; k < n.inputs.size(); ++k)
-      if (s.inputs[k].n != '-' && s.inputs[k].c != '-')
-        step.in[k] = entry_operand(g_.node(n.inputs[k]), wanted(s.inputs[k], map), block_);
+    p_.workspace_bytes = std::max(p_.workspace_bytes, at(elements) * size_of(type_));
   }
 
   // ---- what leaves the program ----
@@ -490,53 +498,10 @@ class Lowerer {
   std::vector<Step>* steps_ = nullptr;
 };
 
-void check(const Exec& exec) {
-  if (exec.device != Device::cpu) throw DeviceError("this build runs on the CPU only");
-  if (exec.isa != Isa::automatic && exec.isa != Isa::scalar) throw DeviceError("this build has scalar kernels only");
-  constexpr std::array<index_t, 5> blocks{0, 1, 4, 8, 16};
-  if (std::find(blocks.begin(), blocks.end(), exec.block) == blocks.end())
-    throw Error("a block of " + std::to_string(exec.block) + " channels came, wanted 1, 4, 8 or 16");
-  constexpr int most_threads = 1024;
-  if (exec.threads < 0 || exec.threads > most_threads)
-    throw Error(std::to_string(exec.threads) + " threads came, wanted 0 to " + std::to_string(most_threads));
-}
-
-/// Rather an error than a machine that swaps, or a process that is killed when it touches the pages.
-void check_memory(const Program& program) {
-  const std::size_t wanted =
-      program.arena_bytes + program.persistent_bytes + program.packed_bytes + program.workspace_bytes;
-  const std::size_t there = core::physical_memory();
-  const auto mib = [](std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
-  if (there > 0 && wanted > there)
-    throw Error("the plan needs " + mib(wanted) + " of memory, this machine has " + mib(there) +
-                ": use smaller pictures or a smaller batch");
-}
-
 }  // namespace
 
-Program compile(const Graph& graph, const Parameters& parameters, const PlanOptions& options) {
-  check(options.exec);
-  if (options.exec.dtype != parameters.dtype()) throw Error("the plan and its parameters differ in element type");
-  Program program;
-  program.graph = prune(graph, options.mode);
-  for (const Rewrite& rewrite : rewrites()) {
-    if (options.exec.reference && !rewrite.always) continue;
-    program.graph = rewrite.apply(program.graph, options.mode);
-    program.rewrites.emplace_back(rewrite.name);
-  }
-  const int forward_nodes = program.graph.size();
-  if (options.mode == Mode::train) {
-    std::vector<Value> wrt;
-    for (int i = 0; i < forward_nodes; ++i) {
-      const Role role = program.graph.node(i).role;
-      if (role == Role::parameter || (role == Role::input && options.input_gradients)) wrt.push_back({i, 0});
-    }
-    program.graph = differentiate(program.graph, wrt);
-  }
+void lower(Program& program, const Parameters& parameters, const PlanOptions& options, int forward_nodes) {
   Lowerer(program, parameters, options, forward_nodes).run();
-  assign_offsets(program, options.exec.dtype);
-  check_memory(program);
-  return program;
 }
 
 }  // namespace slimneck::graph

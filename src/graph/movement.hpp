@@ -5,12 +5,16 @@
 
 namespace slimneck::graph {
 
-/// packed = the parameter through the maps of `packed`; holes are zero.
+/// The packed (and prepared) form of a parameter in `memory`, at the offsets of `packed`; holes are zero.
 template <class T>
-void pack(const Packed& packed, View<const T> parameter, T* target) noexcept;
+void pack(const Packed& packed, const Target& target, View<const T> parameter, std::uint8_t* memory) noexcept;
 
 /// logical (+)= the physical view through the maps of its layout. add: gradients; otherwise: running state.
 template <class T>
-void unpack(View<const T> physical, const Layout& layout, View<T> logical, bool add) noexcept;
+void unpack(View<const T> physical, const Layout& layout, const Target& target, View<T> logical, bool add) noexcept;
+
+/// A step of Kind::gather.
+template <class T>
+void gather(const Step& step, const Target& target) noexcept;
 
 }  // namespace slimneck::graph

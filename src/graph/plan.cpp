@@ -48,7 +48,7 @@ struct Plan::Impl {
       case Kind::place: return view<T>(program.places[at(operand.index)]);
       case Kind::packed: {
         const graph::Packed& p = program.packed[at(operand.index)];
-        return View<T>(reinterpret_cast<T*>(packed.data<std::uint8_t>() + p.offset), p.physical);
+        return View<T>(reinterpret_cast<T*>(packed.data<std::uint8_t>() + p.prepared), p.physical);
       }
       case Kind::entry: return params.entries()[at(operand.index)].value.template view<T>();
       case Kind::none: break;
@@ -68,14 +68,15 @@ struct Plan::Impl {
     };
     step.in_views = views(step.in);
     step.out_views = views(step.out);
-    step.call = {&program.graph.node(step.node).attributes, step.in_views, step.out_views, workspace.raw()};
+    step.call = {&program.graph.node(step.node).attributes, step.in_views, step.out_views, workspace.raw(),
+                 program.target};
   }
 
   template <class T>
   void pack() noexcept {
     for (const graph::Packed& p : program.packed)
-      graph::pack<T>(p, std::as_const(params.entries()[at(p.entry)].value).template view<T>(),
-                     reinterpret_cast<T*>(packed.data<std::uint8_t>() + p.offset));
+      graph::pack<T>(p, program.target, std::as_const(params.entries()[at(p.entry)].value).template view<T>(),
+                     packed.data<std::uint8_t>());
     packed_version = params.version();
   }
 
@@ -91,14 +92,12 @@ struct Plan::Impl {
     using Kind = graph::Step::Kind;
     switch (step.kind) {
       case Kind::kernel: step.run(step.call); break;
-      case Kind::gather:
-        kernels::gather_channels<T>(step.in_views[0].as<const T>(), step.out_views[0].as<T>(), step.list);
-        break;
+      case Kind::gather: graph::gather<T>(step, program.target); break;
       case Kind::accumulate:
       case Kind::assign: {
         Parameters::Entry& entry = params.entries()[at(step.entry)];
         const bool add = step.kind == Kind::accumulate;
-        graph::unpack<T>(step.in_views[0].as<const T>(), program.places[at(step.in[0].index)].layout,
+        graph::unpack<T>(step.in_views[0].as<const T>(), program.places[at(step.in[0].index)].layout, program.target,
                          add ? params.gradient<T>(entry) : entry.value.view<T>(), add);
         break;
       }
@@ -106,7 +105,7 @@ struct Plan::Impl {
   }
 
   void run_all(const std::vector<graph::Step>& steps) noexcept {
-    const core::ThreadScope threads(options.exec.threads);
+    const core::ThreadScope threads(program.target.threads);
     for (const graph::Step& step : steps) {
       if (options.exec.dtype == DType::f64)
         run<double>(step);

@@ -37,13 +37,15 @@ struct Place {
   }
 };
 
-/// A parameter in the order that a kernel reads: gathered over both axes, or in blocks of both.
+/// A parameter in the order that a kernel reads: gathered over both axes, in blocks of both, or prepared from that.
 struct Packed {
   int entry = -1;  ///< of Parameters
   Layout layout;
-  index_t blocked = 0;     ///< V of O/V I/V h w V(i) V(o), 0 for plain OIHW
-  std::size_t offset = 0;  ///< bytes in the packed memory
   Shape physical;
+  std::size_t offset = 0;  ///< bytes in the packed memory
+  PrepareWeights prepare = nullptr;
+  const void* variant = nullptr;
+  std::size_t prepared = 0;  ///< where the prepared form lies; `offset` when there is none
 };
 
 /// One operand of a step.
@@ -74,6 +76,7 @@ struct Step {
 };
 
 struct Program {
+  Target target;
   Graph graph;  ///< after rewrites and differentiation
   std::vector<std::string> rewrites;
   std::vector<Buffer> buffers;
@@ -91,6 +94,9 @@ struct Program {
 
 /// Compiles: rewrites, differentiation, layouts, places, steps, arena. Throws ShapeError, DeviceError or Error.
 Program compile(const Graph& graph, const Parameters& parameters, const PlanOptions& options);
+
+/// Places for values and steps for nodes; the first `forward_nodes` nodes are the forward part.
+void lower(Program& program, const Parameters& parameters, const PlanOptions& options, int forward_nodes);
 
 /// Gives every buffer its offset; buffers whose step intervals overlap do not overlap in memory.
 void assign_offsets(Program& program, DType type);

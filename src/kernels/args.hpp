@@ -62,16 +62,6 @@ struct ConvGradArgs {
   index_t planes = 0;  ///< as in ConvArgs
 };
 
-/// How weights lie for a kernel. o and c are the output and input channels of the forward convolution.
-enum class WeightOrder : std::uint8_t {
-  plain,      ///< [o][c][kh][kw]
-  forward,    ///< [o/V][c/V][kh][kw][V of c][V of o]
-  backward,   ///< [c/V][o/V][kh][kw][V of o][V of c]
-  turned,     ///< as backward, kh and kw counted from the end: the data gradient of stride 1 is then a forward
-  depthwise,  ///< [c/V][kh][kw][V]
-  planes,     ///< [o/V][c][kh][kw][V of o], c not in blocks: the stem
-};
-
 /// Weights between their logical order and that of a kernel, through channel maps: physical position -> logical
 /// channel, -1 for a hole, whose weights are zero; null for the identity. Positions past the last channel count as
 /// holes.
@@ -115,6 +105,7 @@ struct DepthwiseGradArgs {
 }  // namespace slimneck::kernels
 
 #include "kernels/detect/args.hpp"     // IWYU pragma: export
+#include "kernels/gsconv/args.hpp"     // IWYU pragma: export
 #include "kernels/norm/args.hpp"       // IWYU pragma: export
 #include "kernels/optim/args.hpp"      // IWYU pragma: export
 #include "kernels/pointwise/args.hpp"  // IWYU pragma: export

@@ -37,6 +37,10 @@ const Kernels* kernels_of(Isa isa) noexcept {
   }
 }
 
+}  // namespace slimneck::kernels
+
+namespace slimneck {
+
 namespace {
 constexpr Isa best_first[] = {Isa::avx512, Isa::avx2, Isa::neon, Isa::scalar};
 }
@@ -44,7 +48,7 @@ constexpr Isa best_first[] = {Isa::avx512, Isa::avx2, Isa::neon, Isa::scalar};
 std::vector<Isa> available_isas() {
   std::vector<Isa> found;
   for (const Isa isa : best_first)
-    if (kernels_of(isa)) found.push_back(isa);
+    if (kernels::kernels_of(isa)) found.push_back(isa);
   return found;
 }
 
@@ -59,20 +63,22 @@ std::string_view name_of(Isa isa) noexcept {
   return "unknown";
 }
 
+Isa isa_of(std::string_view name) {
+  for (const Isa isa : best_first)
+    if (name_of(isa) == name) return isa;
+  if (name == name_of(Isa::automatic)) return Isa::automatic;
+  throw DeviceError("'" + std::string(name) + "' is no instruction set, wanted scalar, avx2, avx512 or neon");
+}
+
 Isa resolve(Isa isa) {
   if (isa == Isa::automatic) {
-    const char* variable = std::getenv("SLIMNECK_ISA");
-    const std::string_view forced = variable ? variable : "";
-    for (const Isa candidate : best_first)
-      if (forced.empty() ? kernels_of(candidate) != nullptr : name_of(candidate) == forced) {
-        isa = candidate;
-        break;
-      }
-    if (isa == Isa::automatic)
-      throw DeviceError("SLIMNECK_ISA is '" + std::string(forced) + "', wanted scalar, avx2, avx512 or neon");
+    const char* forced = std::getenv("SLIMNECK_ISA");
+    isa = forced && *forced ? isa_of(forced) : available_isas().front();
+    if (isa == Isa::automatic) isa = available_isas().front();
   }
-  if (!kernels_of(isa)) throw DeviceError("this machine or this build cannot run " + std::string(name_of(isa)));
+  if (!kernels::kernels_of(isa))
+    throw DeviceError("this machine or this build cannot run " + std::string(name_of(isa)));
   return isa;
 }
 
-}  // namespace slimneck::kernels
+}  // namespace slimneck

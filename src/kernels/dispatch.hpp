@@ -1,9 +1,6 @@
 // Which instruction sets this build and this machine have, and the kernels of each.
 #pragma once
 
-#include <string_view>
-#include <vector>
-
 #include "kernels/args.hpp"
 #include "slimneck/exec.hpp"
 
@@ -21,13 +18,8 @@ struct Kernels {
 /// The kernels of an ISA; null when this build or this machine does not have it.
 SLIMNECK_EXPORT const Kernels* kernels_of(Isa isa) noexcept;
 
-/// Those that can run here, best first; never empty, scalar is the last.
-SLIMNECK_EXPORT std::vector<Isa> available_isas();
-
-SLIMNECK_EXPORT std::string_view name_of(Isa isa) noexcept;
-
-/// automatic becomes what the environment variable SLIMNECK_ISA names (scalar, avx2, avx512 or neon), else the best
-/// one. Throws DeviceError for an ISA that cannot run here, or a name that is none.
-SLIMNECK_EXPORT Isa resolve(Isa isa);
+using slimneck::available_isas;
+using slimneck::name_of;
+using slimneck::resolve;
 
 }  // namespace slimneck::kernels

@@ -4,7 +4,7 @@
 #include "kernels/norm/moments.hpp"
 
 using namespace slimneck;
-using namespace slimneck::test;
+using namespace slimneck::blocked;
 using kernels::Act;
 using kernels::Kernels;
 

@@ -92,15 +92,6 @@ void transform_input(const ConvArgs& a, const WinogradPlan& p, index_t batch, in
     Tiles tiles(p, batch);
     for (index_t t = 0; t < count; ++t, tiles.next()) {
       const Place at = tiles.place();
-#ifdef PFV
-      for (index_t q = 0; q < p.points; ++q) simd::prefetch_write(v + (b * count + t + PFV) * lanes + q * p.v_plane);
-#endif
-#ifdef PFX
-      for (index_t q = 0; q < M + 2; ++q)
-        for (index_t r = 0; r < M; ++r)
-          simd::prefetch(a.x + at.n * a.xn + b * a.xb + (at.row - a.pad_h + q) * a.xh +
-                         (at.column - a.pad_w + PFX * M + r) * lanes);
-#endif
       simd::input_at<M>(a.x + at.n * a.xn + b * a.xb, a.xh, a.h, a.w, at.row - a.pad_h, at.column - a.pad_w,
                         v + (b * count + t) * lanes, p.v_plane);
     }
@@ -167,19 +158,7 @@ void transform_output(const ConvArgs& a, const WinogradPlan& p, index_t batch, i
                       index_t last, const float* m) {
   for (index_t o = first; o < last; ++o) {
     Tiles tiles(p, batch);
-    for (index_t t = 0; t < count; ++t, tiles.next(), m += lanes) {
-#ifdef PFM
-      for (index_t q = 0; q < p.points; ++q) simd::prefetch(m + PFM * lanes + q * p.m_plane);
-#endif
-#ifdef PFY
-      const Place at = tiles.place();
-      for (index_t q = 0; q < M; ++q)
-        for (index_t r = 0; r < M; ++r)
-          simd::prefetch_write(a.y + at.n * a.yn + o * a.yb + (at.row + q) * a.yh +
-                         (at.column + PFY * M + r) * lanes);
-#endif
-      output_tile<M>(a, p, tiles.place(), o, m);
-    }
+    for (index_t t = 0; t < count; ++t, tiles.next(), m += lanes) output_tile<M>(a, p, tiles.place(), o, m);
   }
 }
 

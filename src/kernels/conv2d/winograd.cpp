@@ -31,7 +31,33 @@ index_t strip(const ConvArgs& a, index_t lanes, index_t m) {
   return up(rows, up(rows, wanted)) * m;
 }
 
+template <class Args>
+bool is_k3(const Args& a) {
+  return a.planes == 0 && a.kh == 3 && a.kw == 3 && a.stride == 1 && a.pad_h == 1 && a.pad_w == 1 && a.dilation == 1;
+}
+
+template <class Args>
+index_t tiles(const Args& a, index_t m) {
+  return a.n * up(a.oh, m) * up(a.ow, m);
+}
+
+/// F(4x4) reads 36 numbers for 9 weights. Where there are few tiles to use them for, that takes longer than what it
+/// saves, and F(2x2) with its 16 numbers is the faster one.
+template <class Args>
+bool heavy_weights(const Args& a, index_t lanes) {
+  return a.x_blocks * a.y_blocks * lanes * lanes >= 200 * 200 && tiles(a, 4) < 20;
+}
+
 }  // namespace
+
+bool winograd4_suits(const ConvArgs& a, index_t lanes) {
+  return is_k3(a) && a.oh >= 4 && a.ow >= 4 && !heavy_weights(a, lanes);
+}
+bool winograd2_suits(const ConvArgs& a, index_t lanes) {
+  return is_k3(a) && a.oh >= 4 && a.ow >= 4 && heavy_weights(a, lanes);
+}
+bool winograd4_grad_suits(const ConvGradArgs& a, index_t) { return is_k3(a) && a.oh >= 4 && a.ow >= 4; }
+bool winograd2_grad_suits(const ConvGradArgs&, index_t) { return false; }
 
 WinogradPlan winograd_plan(const ConvArgs& a, index_t lanes, index_t m) noexcept {
   WinogradPlan p{};

@@ -30,7 +30,9 @@ WinogradPlan winograd_plan(const ConvArgs& args, index_t lanes, index_t m) noexc
 /// Floats from a point of the prepared weights to the next.
 index_t winograd_weight_plane(index_t o, index_t c) noexcept;
 
-/// ConvVariant's functions.
+/// ConvVariant's functions. A workspace serves as many threads as it was asked for; strips are whole rows of tiles.
+bool winograd4_suits(const ConvArgs& args, index_t lanes);
+bool winograd2_suits(const ConvArgs& args, index_t lanes);
 index_t winograd4_strip(const ConvArgs& args, index_t lanes);
 index_t winograd2_strip(const ConvArgs& args, index_t lanes);
 index_t winograd4_weights(index_t o, index_t c, index_t taps);
@@ -54,6 +56,8 @@ struct WinogradGradPlan {
 WinogradGradPlan winograd_grad_plan(const ConvGradArgs& args, index_t lanes, index_t m, int threads = 1) noexcept;
 
 /// ConvGradVariant's functions.
+bool winograd4_grad_suits(const ConvGradArgs& args, index_t lanes);
+bool winograd2_grad_suits(const ConvGradArgs& args, index_t lanes);
 index_t winograd4_grad_workspace(const ConvGradArgs& args, index_t lanes, int threads);
 index_t winograd2_grad_workspace(const ConvGradArgs& args, index_t lanes, int threads);
 

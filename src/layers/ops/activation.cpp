@@ -1,5 +1,5 @@
 // Activations. One backward op serves them all; it reads the activation's input.
-#include "layers/ops/common.hpp"
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -40,6 +40,27 @@ void gradient(GradientContext& g) {
       0, g.emit(act_bwd, {g.input(0), g.gradient()}, {{"act", static_cast<index_t>(kind)}, {"slope", act.slope}}));
 }
 
+void run_fast(const KernelCall& k, const Activation& act,
+              void (*kernels::Kernels::*kernel)(const kernels::PointwiseArgs&) noexcept) {
+  kernels::PointwiseArgs a = pointwise(k);
+  a.act = act.kind;
+  a.slope = static_cast<float>(act.slope);
+  (kernels::kernels_of(k.target.isa)->*kernel)(a);
+}
+
+template <Act kind>
+Lowering lower(const LowerContext& c) {
+  return lower_in_blocks(c, "act_fwd", [](const KernelCall& k) {
+    run_fast(k, activation_of(*k.attributes, kind), &kernels::Kernels::act_fwd);
+  });
+}
+
+Lowering lower_bwd(const LowerContext& c) {
+  return lower_in_blocks(c, "act_bwd", [](const KernelCall& k) {
+    run_fast(k, activation_attribute(*k.attributes), &kernels::Kernels::act_bwd);
+  });
+}
+
 std::vector<OpCase> cases() { return {{"map", {{2, 3, 3, 4}}, {}}, {"vector", {{1, 17, 1, 1}}, {}}}; }
 
 template <Act kind>
@@ -54,6 +75,7 @@ constexpr OpDef define(std::string_view name) {
     kernels::act_fwd<T>(k.in<T>(0), k.out<T>(0), activation_of(*k.attributes, kind));
   });
   op.gradient = gradient<kind>;
+  op.lower = lower<kind>;
   op.cases = cases;
   return op;
 }
@@ -84,6 +106,7 @@ const OpDef act_bwd{
     .reference = Reference::of([]<class T>(const KernelCall& k) {
       kernels::act_bwd<T>(k.in<T>(0), k.in<T>(1), k.out<T>(0), activation_attribute(*k.attributes));
     }),
+    .lower = lower_bwd,
 };
 
 }  // namespace slimneck::ops

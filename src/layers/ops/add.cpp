@@ -1,6 +1,6 @@
 // Elementwise sum: residual connections, and the gradient of a fan-out.
 #include "graph/provided.hpp"
-#include "layers/ops/common.hpp"
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -24,6 +24,11 @@ const OpDef add{
         [](GradientContext& g) {
           g.contribute(0, g.gradient());
           g.contribute(1, g.gradient());
+        },
+    .lower =
+        [](const LowerContext& c) {
+          return lower_in_blocks(c, "map_add",
+                                 [](const KernelCall& k) { kernels::kernels_of(k.target.isa)->map_add(pointwise(k)); });
         },
     .cases = []() -> std::vector<OpCase> {
       return {{"map", {{2, 3, 2, 3}, {2, 3, 2, 3}}, {}}};

@@ -1,6 +1,6 @@
 // Batch normalisation. A model has one op; inference runs it with the running statistics. In training a batch is a
 // barrier, so it becomes three ops (rewrites/expand_batch_norm.cpp): bn_stats, bn_apply, bn_running.
-#include "layers/ops/common.hpp"
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -67,6 +67,45 @@ void emit_bwd(GradientContext& g, Value mean, Value var, std::size_t gamma, bool
   g.contribute(gamma + 1, {bwd.node, 2});
 }
 
+/// y = gamma (x - mean) / sqrt(var + eps) + beta.
+void run_apply(const KernelCall& k, std::size_t mean, std::size_t gamma) {
+  Scratch s(k.workspace);
+  kernels::BnArgs b;
+  set_extent(b, k.outputs[0]);
+  lay(k.inputs[0], b.z, b.zn, b.zb, b.zh);
+  lay(k.outputs[0], b.y, b.yn, b.yb, b.yh);
+  const index_t channels = k.outputs[0].shape.c;
+  b.scale = s.take(channels);
+  b.bias = s.take(channels);
+  kernels::bn_fold(channels, k.in<float>(mean).data, k.in<float>(mean + 1).data, k.in<float>(gamma).data,
+                   k.in<float>(gamma + 1).data, k.attributes->real("eps"), b.scale, b.bias);
+  kernels::kernels_of(k.target.isa)->bn_act(b);
+}
+
+index_t apply_workspace(const LowerContext& c) {
+  Scratch count(nullptr);
+  count.take(c.outputs[0].shape.c);
+  count.take(c.outputs[0].shape.c);
+  return count.taken();
+}
+
+Lowering lower(const LowerContext& c) {
+  return lower_in_blocks(
+      c, "bn_act", [](const KernelCall& k) { run_apply(k, 3, 1); }, apply_workspace(c));
+}
+
+Lowering lower_apply(const LowerContext& c) {
+  return lower_in_blocks(
+      c, "bn_act", [](const KernelCall& k) { run_apply(k, 1, 3); }, apply_workspace(c));
+}
+
+Lowering lower_bwd(const LowerContext& c) {
+  return lower_in_blocks(
+      c, "bn_act_bwd",
+      [](const KernelCall& k) { run_norm_bwd(k, nullptr, {}, k.attributes->integer("batch_stats") != 0); },
+      norm_bwd_workspace(c.inputs[1]));
+}
+
 std::vector<OpCase> cases() {
   const Shape v{1, 3, 1, 1};
   return {{"map", {{2, 3, 4, 3}, v, v, v, v, {1, 1, 1, 1}}, {}}};
@@ -85,6 +124,7 @@ const OpDef batch_norm{
                            k.attributes->real("eps"));
     }),
     .gradient = [](GradientContext& g) { emit_bwd(g, g.input(3), g.input(4), 1, false); },
+    .lower = lower,
     .cases = cases,
 };
 
@@ -109,6 +149,7 @@ const OpDef bn_apply{
                            k.attributes->real("eps"));
     }),
     .gradient = [](GradientContext& g) { emit_bwd(g, g.input(1), g.input(2), 3, true); },
+    .lower = lower_apply,
 };
 
 /// mean, var, running mean, running var, tracked -> their new values. The only writer of running state.
@@ -133,6 +174,7 @@ const OpDef bn_bwd{
       kernels::bn_bwd<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.out<T>(0), k.out<T>(1),
                          k.out<T>(2), k.attributes->real("eps"), k.attributes->integer("batch_stats") != 0);
     }),
+    .lower = lower_bwd,
 };
 
 }  // namespace slimneck::ops

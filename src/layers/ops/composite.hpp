@@ -24,10 +24,6 @@ inline void require_training_form(const Attributes& a) {
   if (a.integer("train") == 0) throw ShapeError("a composite in its inference form (train=0) has no gradient");
 }
 
-/// How the convolution of a composite is computed: by the scalar specification, or on blocked views.
-template <class T>
-using Convolve = void (*)(const KernelCall&, View<T>);
-
 /// z = conv(operand 0, operand 1).
 template <class T>
 void convolve(const KernelCall& k, View<T> z) {

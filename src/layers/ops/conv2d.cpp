@@ -1,5 +1,6 @@
 // Convolution and its two adjoints. Dense, grouped and depthwise are one op; they differ in the channel maps that they
 // can work under: dense reads and writes any, depthwise ties input to output, grouped needs the identity.
+#include "layers/ops/fast.hpp"
 #include "layers/ops/geometry.hpp"
 
 namespace slimneck::ops {
@@ -47,14 +48,45 @@ void gradient(GradientContext& g) {
   if (g.inputs() == 3 && g.wants(2)) g.contribute(2, g.emit(channel_sum, {g.gradient()}, {}, "bwd_bias"));
 }
 
-template <class T>
-void run_blocked(const KernelCall& k) {
-  convolve_blocked<T>(k, k.out<T>(0));
+// ---- fast forms ----
+using Direction = FastConv::Direction;
+
+FastConv fast_fwd(DType type, const Target& target, const Attributes& a, std::span<const AnyView> in,
+                  std::span<const AnyView> out) {
+  return {Direction::forward, type, target, a, in[0], in[1].shape, out[0]};
 }
 
-Lowering lower(const LowerContext& context) {
-  if (context.inputs.size() != 2) return {};  // no bias in that kernel
-  return lower_blocked(context, run_blocked<float>, run_blocked<double>);
+Lowering lower(const LowerContext& c) {
+  return fast_fwd(c.type, c.target, *c.attributes, c.inputs, c.outputs).lowering([](const KernelCall& k) {
+    kernels::Epilogue e;
+    if (k.inputs.size() == 3) e.bias = k.in<float>(2).data;
+    fast_fwd(DType::f32, k.target, *k.attributes, k.inputs, k.outputs)
+        .run(k.in<float>(1).data, e, static_cast<float*>(k.workspace));
+  });
+}
+
+FastConv fast_bwd_x(DType type, const Target& target, const Attributes& a, std::span<const AnyView> in,
+                    std::span<const AnyView> out) {
+  return {Direction::backward, type, target, a, in[0], in[1].shape, out[0]};
+}
+
+Lowering lower_bwd_x(const LowerContext& c) {
+  return fast_bwd_x(c.type, c.target, *c.attributes, c.inputs, c.outputs).lowering([](const KernelCall& k) {
+    fast_bwd_x(DType::f32, k.target, *k.attributes, k.inputs, k.outputs)
+        .run(k.in<float>(1).data, {}, static_cast<float*>(k.workspace));
+  });
+}
+
+FastConvGrad fast_bwd_w(DType type, const Target& target, const Attributes& a, std::span<const AnyView> in,
+                        std::span<const AnyView> out) {
+  return {type, target, a, in[0], in[1], out[0].shape};
+}
+
+Lowering lower_bwd_w(const LowerContext& c) {
+  return fast_bwd_w(c.type, c.target, *c.attributes, c.inputs, c.outputs).lowering([](const KernelCall& k) {
+    fast_bwd_w(DType::f32, k.target, *k.attributes, k.inputs, k.outputs)
+        .run(k.out<float>(0).data, static_cast<float*>(k.workspace));
+  });
 }
 
 std::vector<Shape> infer_bwd_x(const Attributes& a, Shapes in) {
@@ -103,6 +135,26 @@ Cost cost_sum(const Attributes&, Shapes in, Shapes) {
   Cost c;
   c.other_flops = in[0].numel();
   return c;
+}
+
+Lowering lower_sum(const LowerContext& c) {
+  const AnyView& x = c.inputs[0];
+  const kernels::Kernels* k = fast_kernels(c.type, c.target);
+  if (!k || x.block != k->lanes) return {};
+  kernels::ChannelSumArgs a;
+  set_extent(a, x);
+  Lowering l;
+  l.kernel = "map_sum";
+  l.workspace = kernels::bn_workspace(a.n, a.blocks, a.h, a.w, x.block);
+  l.run = [](const KernelCall& call) {
+    kernels::ChannelSumArgs sum;
+    set_extent(sum, call.inputs[0]);
+    lay(call.inputs[0], sum.x, sum.xn, sum.xb, sum.xh);
+    sum.y = call.out<float>(0).data;
+    sum.workspace = static_cast<float*>(call.workspace);
+    kernels::kernels_of(call.target.isa)->map_sum(sum);
+  };
+  return l;
 }
 
 std::vector<OpCase> cases() {
@@ -159,6 +211,7 @@ const OpDef conv2d_bwd_x{
       const auto w = k.in<T>(1);
       kernels::conv2d_bwd_x<T>(k.in<T>(0), w, k.out<T>(0), geometry(*k.attributes, k.out<T>(0).shape.c, w.shape.c));
     }),
+    .lower = lower_bwd_x,
 };
 
 const OpDef conv2d_bwd_w{
@@ -171,6 +224,7 @@ const OpDef conv2d_bwd_w{
       const auto dw = k.out<T>(0);
       kernels::conv2d_bwd_w<T>(k.in<T>(0), k.in<T>(1), dw, geometry(*k.attributes, k.in<T>(0).shape.c, dw.shape.c));
     }),
+    .lower = lower_bwd_w,
 };
 
 const OpDef channel_sum{
@@ -182,6 +236,7 @@ const OpDef channel_sum{
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a>-a"; },
     .cost = cost_sum,
     .reference = Reference::of([]<class T>(const KernelCall& k) { kernels::channel_sum<T>(k.in<T>(0), k.out<T>(0)); }),
+    .lower = lower_sum,
 };
 
 }  // namespace slimneck::ops

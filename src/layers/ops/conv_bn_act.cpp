@@ -3,6 +3,7 @@
 //   inference: x, w, gamma, beta, mean, var -> y
 //   training:  x, w, gamma, beta            -> y, z = conv(x, w), mean(z), var(z); z and its statistics serve backward
 #include "layers/ops/composite.hpp"
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -35,18 +36,96 @@ Cost cost(const Attributes& a, Shapes in, Shapes out) {
   return c;
 }
 
-template <class T, Convolve<T> conv>
+template <class T>
 void run(const KernelCall& k) {
   const Attributes& a = *k.attributes;
   const bool train = a.integer("train") != 0;
   const View<T> y = k.out<T>(0), z = train ? k.out<T>(1) : y;
-  conv(k, z);
+  convolve<T>(k, z);
   if (train) kernels::bn_stats<T>(z, k.out<T>(2), k.out<T>(3));
   norm_act<T>(z, train ? k.out<T>(2) : k.in<T>(4), train ? k.out<T>(3) : k.in<T>(5), k.in<T>(2), k.in<T>(3), y, a);
 }
 
-Lowering lower(const LowerContext& context) {
-  return lower_blocked(context, run<float, convolve_blocked<float>>, run<double, convolve_blocked<double>>);
+/// The fast form: in inference one pass, with scale, bias and activation at the end of the convolution; in training the
+/// statistics are gathered there, and a second pass over z normalises and activates.
+class Fast {
+ public:
+  Fast(DType type, const Target& target, const Attributes& a, std::span<const AnyView> in, std::span<const AnyView> out,
+       void* memory)
+      : a_(a),
+        in_(in),
+        out_(out),
+        target_(target),
+        train_(a.integer("train") != 0),
+        conv_(FastConv::Direction::forward, type, target, a, in[0], in[1].shape, out[train_ ? 1 : 0]),
+        scratch_(memory) {
+    if (!conv_.possible()) return;
+    const index_t channels = out[0].shape.c;
+    work_ = scratch_.take(conv_.workspace());
+    scale_ = scratch_.take(channels);
+    bias_ = scratch_.take(channels);
+    if (train_) moments_ = scratch_.take(conv_.moments());
+  }
+
+  [[nodiscard]] Lowering lowering(KernelFunction run) const {
+    Lowering l = conv_.lowering(run);
+    l.workspace = scratch_.taken();
+    return l;
+  }
+
+  void run() {
+    const auto vector = [](const AnyView& v) { return static_cast<float*>(v.data); };
+    const kernels::Activation act = activation_attribute(a_);
+    const float *gamma = vector(in_[2]), *beta = vector(in_[3]);
+    const index_t channels = out_[0].shape.c;
+    kernels::Epilogue e;
+    if (!train_) {
+      kernels::bn_fold(channels, vector(in_[4]), vector(in_[5]), gamma, beta, a_.real("eps"), scale_, bias_);
+      e.scale = scale_;
+      e.bias = bias_;
+      e.act = act.kind;
+      e.slope = static_cast<float>(act.slope);
+      conv_.run(vector(in_[1]), e, work_);
+      return;
+    }
+    e.moments = moments_;
+    conv_.run(vector(in_[1]), e, work_);
+    float *mean = vector(out_[2]), *var = vector(out_[3]);
+    conv_.merge(moments_, mean, var);
+    kernels::bn_fold(channels, mean, var, gamma, beta, a_.real("eps"), scale_, bias_);
+    kernels::BnArgs n;
+    set_extent(n, out_[0]);
+    lay(out_[1], n.z, n.zn, n.zb, n.zh);
+    lay(out_[0], n.y, n.yn, n.yb, n.yh);
+    n.scale = scale_;
+    n.bias = bias_;
+    n.act = act.kind;
+    n.slope = static_cast<float>(act.slope);
+    kernels::kernels_of(target_.isa)->bn_act(n);
+  }
+
+ private:
+  const Attributes& a_;
+  std::span<const AnyView> in_, out_;
+  Target target_;
+  bool train_;
+  FastConv conv_;
+  Scratch scratch_;
+  float *work_ = nullptr, *scale_ = nullptr, *bias_ = nullptr, *moments_ = nullptr;
+};
+
+Lowering lower(const LowerContext& c) {
+  return Fast(c.type, c.target, *c.attributes, c.inputs, c.outputs, nullptr).lowering([](const KernelCall& k) {
+    Fast(DType::f32, k.target, *k.attributes, k.inputs, k.outputs, k.workspace).run();
+  });
+}
+
+/// dy, z, mean, var, gamma, beta -> dz, dgamma, dbeta.
+Lowering lower_bwd(const LowerContext& c) {
+  return lower_in_blocks(
+      c, "bn_act_bwd",
+      [](const KernelCall& k) { run_norm_bwd(k, k.in<float>(5).data, activation_attribute(*k.attributes), true); },
+      norm_bwd_workspace(c.inputs[1]));
 }
 
 void gradient(GradientContext& g) {
@@ -67,7 +146,7 @@ const OpDef conv_bn_act{
     .infer = infer,
     .maps = maps,
     .cost = cost,
-    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T, convolve<T>>(k); }),
+    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
     .gradient = gradient,
     .lower = lower,
     .cases = []() -> std::vector<OpCase> {
@@ -109,6 +188,7 @@ const OpDef bn_act_bwd{
       norm_act_bwd<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.in<T>(5), dz, dz, k.out<T>(1),
                       k.out<T>(2), *k.attributes);
     }),
+    .lower = lower_bwd,
 };
 
 }  // namespace slimneck::ops

@@ -1,5 +1,7 @@
 // YOLOv5's decoding of raw heads into boxes in pixels, all levels into one list of rows.
-#include "layers/ops/common.hpp"
+#include <iterator>
+
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -38,6 +40,56 @@ void for_levels(const KernelCall& k, std::size_t first_head, std::size_t heads, 
   }
 }
 
+void run_fast(const KernelCall& k) {
+  const index_t na = k.attributes->integer("na");
+  const View<float> y = k.out<float>(0);
+  for_levels<float>(k, 1, k.inputs.size() - 1, k.in<float>(0).data,
+                    [&](std::size_t i, const float* anchors, double stride, index_t row) {
+                      const AnyView& x = k.inputs[1 + i];
+                      kernels::DecodeArgs d;
+                      d.n = x.shape.n;
+                      d.na = na;
+                      d.no = y.shape.w;
+                      d.h = x.shape.h;
+                      d.w = x.shape.w;
+                      d.x_block = x.block;
+                      lay(x, d.x, d.xn, d.xb, d.xh);
+                      d.anchors = anchors;
+                      d.stride = static_cast<float>(stride);
+                      d.first = row;
+                      d.y = y.data;
+                      d.yn = y.sn;
+                      kernels::kernels_of(k.target.isa)->detect_decode(d);
+                    });
+}
+
+Lowering lower(const LowerContext& c) {
+  const kernels::Kernels* k = fast_kernels(c.type, c.target);
+  if (!k) return {};
+  for (const AnyView& x : c.inputs.subspan(1))
+    if (x.block != k->lanes) return {};
+  Lowering l;
+  l.kernel = "detect_decode";
+  l.run = run_fast;
+  return l;
+}
+
+/// Up to eight heads are read where they lie; more need plain memory.
+std::string_view maps(const Attributes&, Shapes in) {
+  constexpr std::string_view of_levels[] = {
+      "--,-A>--",
+      "--,-A,-B>--",
+      "--,-A,-B,-C>--",
+      "--,-A,-B,-C,-D>--",
+      "--,-A,-B,-C,-D,-E>--",
+      "--,-A,-B,-C,-D,-E,-F>--",
+      "--,-A,-B,-C,-D,-E,-F,-G>--",
+      "--,-A,-B,-C,-D,-E,-F,-G,-H>--",
+  };
+  const std::size_t levels = in.size() - 1;
+  return levels <= std::size(of_levels) ? of_levels[levels - 1] : std::string_view{};
+}
+
 std::vector<OpCase> cases() {
   return {{"two_levels",
            {{1, 2, 3, 2}, {2, 18, 3, 4}, {2, 18, 2, 2}},
@@ -50,6 +102,7 @@ const OpDef detect_decode{
     .name = "detect_decode",
     .attributes = attributes,
     .infer = infer,
+    .maps = maps,
     .cost =
         [](const Attributes&, Shapes, Shapes out) {
           Cost c;
@@ -71,6 +124,7 @@ const OpDef detect_decode{
                                    {{"na", g.attributes().integer("na")}, {"strides", g.attributes().list("strides")}});
           for (std::size_t i = 1; i < g.inputs(); ++i) g.contribute(i, {bwd.node, static_cast<int>(i) - 1});
         },
+    .lower = lower,
     .cases = cases,
 };
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/conv2d/blocked.hpp"
-
 namespace slimneck::ops {
 
 namespace {
@@ -55,23 +53,6 @@ Shape convolved(const Attributes& a, const Shape& x, const Shape& w) {
                      " with groups=" + std::to_string(g) + ", wanted c=" + std::to_string(x.c / g));
   return {x.n, w.n, extent("h", x.h, w.h, a.integer("pad_h"), a), extent("w", x.w, w.w, a.integer("pad_w"), a)};
 }
-
-Lowering lower_blocked(const LowerContext& context, KernelFunction f32, KernelFunction f64) {
-  const bool blocks = context.block == 8 || context.block == 16;
-  if (!blocks || context.attributes->integer("groups") != 1 || context.inputs[0].block != context.block ||
-      context.outputs[0].block != context.block)
-    return {};
-  return {"blocked", context.type == DType::f64 ? f64 : f32, true};
-}
-
-template <class T>
-void convolve_blocked(const KernelCall& call, View<T> y) noexcept {
-  const View<const T> w = call.in<T>(1);
-  kernels::conv2d_fwd_blocked<T>(call.in<T>(0), w.data, w.shape.h, w.shape.w, y, geometry(*call.attributes, 1, 0));
-}
-
-template void convolve_blocked<float>(const KernelCall&, View<float>) noexcept;
-template void convolve_blocked<double>(const KernelCall&, View<double>) noexcept;
 
 void convolution_gradient(GradientContext& g, std::size_t x, std::size_t w, Value dy) {
   if (g.wants(x)) {

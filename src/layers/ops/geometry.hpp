@@ -23,13 +23,6 @@ Shape convolved(const Attributes& a, const Shape& x, const Shape& w);
 /// Multiply-adds of an output y made with weights w.
 inline index_t convolution_macs(const Shape& y, const Shape& w) { return y.numel() * w.c * w.h * w.w; }
 
-/// The given kernels where the convolution of operand 0 by operand 1 is dense and lies in the plan's blocks.
-Lowering lower_blocked(const LowerContext& context, KernelFunction f32, KernelFunction f64);
-
-/// y = conv(x, w) for a call whose operand 1 is packed in blocks.
-template <class T>
-void convolve_blocked(const KernelCall& call, View<T> y) noexcept;
-
 /// Emits the gradients of conv(x, w) -> dy for the inputs `x` and `w` of the node.
 void convolution_gradient(GradientContext& g, std::size_t x, std::size_t w, Value dy);
 

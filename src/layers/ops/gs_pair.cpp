@@ -2,7 +2,9 @@
 // and b and the shuffle are bookkeeping of the plan (recognised by rewrites/fuse_gs_pair.cpp).
 //   inference: x, w1, gamma1, beta1, mean1, var1, w2, gamma2, beta2, mean2, var2 -> a, b
 //   training:  x, w1, gamma1, beta1, w2, gamma2, beta2 -> a, b, z1, mean1, var1, z2, mean2, var2
+#include "kernels/gsconv/gsconv.hpp"
 #include "layers/ops/composite.hpp"
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -47,7 +49,7 @@ Cost cost(const Attributes& a, Shapes in, Shapes out) {
   return c;
 }
 
-template <class T, Convolve<T> conv>
+template <class T>
 void run(const KernelCall& k) {
   const Attributes& attr = *k.attributes;
   const bool train = attr.integer("train") != 0;
@@ -55,7 +57,7 @@ void run(const KernelCall& k) {
   const View<const T> w2 = k.in<T>(second);
   const View<T> a = k.out<T>(0), b = k.out<T>(1), z1 = train ? k.out<T>(2) : a, z2 = train ? k.out<T>(5) : b;
 
-  conv(k, z1);
+  convolve<T>(k, z1);
   if (train) kernels::bn_stats<T>(z1, k.out<T>(3), k.out<T>(4));
   norm_act<T>(z1, train ? k.out<T>(3) : k.in<T>(4), train ? k.out<T>(4) : k.in<T>(5), k.in<T>(2), k.in<T>(3), a, attr);
 
@@ -65,8 +67,151 @@ void run(const KernelCall& k) {
               k.in<T>(second + 2), b, attr);
 }
 
-Lowering lower(const LowerContext& context) {
-  return lower_blocked(context, run<float, convolve_blocked<float>>, run<double, convolve_blocked<double>>);
+// ---- fast forms ----
+
+kernels::MapAt map_of(const AnyView& v) noexcept {
+  kernels::MapAt m;
+  lay(v, m.data, m.sn, m.sb, m.sh);
+  return m;
+}
+
+float* vector(const AnyView& v) noexcept { return static_cast<float*>(v.data); }
+
+/// Has the fused pass this kernel?
+bool fused_kernel(const Shape& w2) noexcept { return w2.h == w2.w && (w2.h == 3 || w2.h == 5); }
+
+/// kernels/gsconv/gsconv.hpp for a node: in inference two kernels with everything at their ends, in training three
+/// passes.
+class Fast {
+ public:
+  Fast(DType type, const Target& target, const Attributes& a, std::span<const AnyView> in, std::span<const AnyView> out,
+       void* memory)
+      : a_(a),
+        in_(in),
+        out_(out),
+        kernels_(fast_kernels(type, target)),
+        train_(a.integer("train") != 0),
+        w2_(train_ ? 4 : 6),
+        conv_(FastConv::Direction::forward, type, target, a, in[0], in[1].shape, out[0]),
+        scratch_(memory) {
+    if (!possible()) return;
+    pair_.variant = conv_.dense();
+    pair_.conv = conv_.dense_args();
+    pair_.conv.weights = vector(in[1]);
+    pair_.conv.workspace = scratch_.take(conv_.workspace());
+    pair_.k = in[w2_].shape.h;
+    pair_.w2 = vector(in[w2_]);
+    pair_.a = map_of(out[0]);
+    pair_.b = map_of(out[1]);
+    const kernels::Activation act = activation_attribute(a);
+    pair_.act = act.kind;
+    pair_.slope = static_cast<float>(act.slope);
+    if (train_)
+      work_ = scratch_.take(kernels::gs_pair_train_workspace(pair_, kernels_->lanes));
+    else
+      for (float*& folded : folded_) folded = scratch_.take(out[0].shape.c);
+  }
+
+  [[nodiscard]] Lowering lowering(KernelFunction run) const {
+    if (!possible()) return {};
+    Lowering l = conv_.lowering(run);
+    l.workspace = scratch_.taken();
+    return l;
+  }
+
+  void run() noexcept { train_ ? train() : infer(); }
+
+ private:
+  [[nodiscard]] bool possible() const noexcept { return conv_.dense() && fused_kernel(in_[w2_].shape); }
+
+  void infer() noexcept {
+    const index_t channels = out_[0].shape.c;
+    const double eps = a_.real("eps");
+    kernels::bn_fold(channels, vector(in_[4]), vector(in_[5]), vector(in_[2]), vector(in_[3]), eps, folded_[0],
+                     folded_[1]);
+    kernels::bn_fold(channels, vector(in_[9]), vector(in_[10]), vector(in_[7]), vector(in_[8]), eps, folded_[2],
+                     folded_[3]);
+    kernels::gs_pair_infer(*kernels_, pair_, {folded_[0], folded_[1], folded_[2], folded_[3]});
+  }
+
+  void train() noexcept {
+    kernels::GsTraining t;
+    t.gamma1 = vector(in_[2]);
+    t.beta1 = vector(in_[3]);
+    t.gamma2 = vector(in_[5]);
+    t.beta2 = vector(in_[6]);
+    t.eps = a_.real("eps");
+    t.z1 = map_of(out_[2]);
+    t.mean1 = vector(out_[3]);
+    t.var1 = vector(out_[4]);
+    t.z2 = map_of(out_[5]);
+    t.mean2 = vector(out_[6]);
+    t.var2 = vector(out_[7]);
+    t.workspace = work_;
+    kernels::gs_pair_train(*kernels_, pair_, t);
+  }
+
+  const Attributes& a_;
+  std::span<const AnyView> in_, out_;
+  const kernels::Kernels* kernels_;
+  bool train_;
+  std::size_t w2_;  ///< operand of the depthwise weights
+  FastConv conv_;
+  Scratch scratch_;
+  kernels::GsPair pair_;
+  float* work_ = nullptr;
+  float* folded_[4] = {};  ///< scale and bias of both batch norms
+};
+
+Lowering lower(const LowerContext& c) {
+  return Fast(c.type, c.target, *c.attributes, c.inputs, c.outputs, nullptr).lowering([](const KernelCall& k) {
+    Fast(DType::f32, k.target, *k.attributes, k.inputs, k.outputs, k.workspace).run();
+  });
+}
+
+kernels::GsPairGrad grad_of(const Attributes& a, std::span<const AnyView> in, std::span<const AnyView> out) noexcept {
+  kernels::GsPairGrad g;
+  set_extent(g, in[2]);
+  g.k = in[10].shape.h;
+  g.da = map_of(in[0]);
+  g.db = map_of(in[1]);
+  g.z1 = map_of(in[2]);
+  g.mean1 = vector(in[3]);
+  g.var1 = vector(in[4]);
+  g.z2 = map_of(in[5]);
+  g.mean2 = vector(in[6]);
+  g.var2 = vector(in[7]);
+  g.gamma1 = vector(in[8]);
+  g.beta1 = vector(in[9]);
+  g.w2 = vector(in[10]);
+  g.gamma2 = vector(in[11]);
+  g.beta2 = vector(in[12]);
+  g.eps = a.real("eps");
+  const kernels::Activation act = activation_attribute(a);
+  g.act = act.kind;
+  g.slope = static_cast<float>(act.slope);
+  g.dz1 = map_of(out[0]);
+  g.dgamma1 = vector(out[1]);
+  g.dbeta1 = vector(out[2]);
+  g.dw2 = vector(out[3]);
+  g.dgamma2 = vector(out[4]);
+  g.dbeta2 = vector(out[5]);
+  return g;
+}
+
+Lowering lower_bwd(const LowerContext& c) {
+  const kernels::Kernels* k = fast_kernels(c.type, c.target);
+  if (!k || c.inputs[2].block != k->lanes || !fused_kernel(c.inputs[10].shape)) return {};
+  Lowering l;
+  l.kernel = "gs_pair_bwd";
+  l.weights = kernels::WeightOrder::depthwise;
+  l.workspace = kernels::gs_pair_bwd_workspace(grad_of(*c.attributes, c.inputs, c.outputs), k->lanes, c.target.threads);
+  l.run = [](const KernelCall& call) {
+    kernels::GsPairGrad g = grad_of(*call.attributes, call.inputs, call.outputs);
+    g.workspace = static_cast<float*>(call.workspace);
+    kernels::gs_pair_bwd(*kernels::kernels_of(call.target.isa), g);
+  };
+  return l;
 }
 
 void gradient(GradientContext& g) {
@@ -119,7 +264,7 @@ const OpDef gs_pair{
     .infer = infer,
     .maps = maps,
     .cost = cost,
-    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T, convolve<T>>(k); }),
+    .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
     .gradient = gradient,
     .lower = lower,
     .cases = []() -> std::vector<OpCase> {
@@ -152,6 +297,7 @@ const OpDef gs_pair_bwd{
         },
     .reference = Reference::of([]<class T>(const KernelCall& k) { run_bwd<T>(k); }),
     .workspace = [](const Attributes&, Shapes in) { return in[2].numel(); },
+    .lower = lower_bwd,
 };
 
 }  // namespace slimneck::ops

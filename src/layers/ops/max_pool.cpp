@@ -1,5 +1,5 @@
 // Max pooling with a square window.
-#include "layers/ops/common.hpp"
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -29,6 +29,61 @@ Cost window_cost(const Attributes& a, Shapes, Shapes out) {
   return c;
 }
 
+template <class Args>
+void set_window(Args& p, const Attributes& a, const AnyView& x, const AnyView& y) {
+  set_extent(p, x);
+  p.oh = y.shape.h;
+  p.ow = y.shape.w;
+  p.kernel = a.integer("kernel");
+  p.stride = a.integer("stride");
+  p.pad = a.integer("pad");
+}
+
+void run_fast(const KernelCall& k) {
+  kernels::PoolArgs p;
+  set_window(p, *k.attributes, k.inputs[0], k.outputs[0]);
+  lay(k.inputs[0], p.x, p.xn, p.xb, p.xh);
+  lay(k.outputs[0], p.y, p.yn, p.yb, p.yh);
+  kernels::kernels_of(k.target.isa)->max_pool_fwd(p);
+}
+
+/// The forward again, for the positions of the maxima: cheaper than to keep them since then.
+struct Backward {
+  kernels::PoolArgs forward;
+  kernels::PoolGradArgs backward;
+
+  Backward(const Attributes& a, const AnyView& x, const AnyView& dy, Scratch& s) {
+    set_window(forward, a, x, dy);
+    set_window(backward, a, x, dy);
+    const View<float> y(nullptr, dy.shape, dy.block);
+    forward.yn = y.sn;
+    forward.yb = y.sc;
+    forward.yh = y.sh;
+    const index_t elements = y.shape.n * y.sn;
+    forward.y = s.take(elements);
+    forward.where = reinterpret_cast<std::uint8_t*>(s.take((elements + 3) / 4));
+    backward.where = forward.where;
+  }
+};
+
+void run_fast_bwd(const KernelCall& k) {
+  Scratch s(k.workspace);
+  Backward b(*k.attributes, k.inputs[0], k.inputs[1], s);
+  lay(k.inputs[0], b.forward.x, b.forward.xn, b.forward.xb, b.forward.xh);
+  lay(k.inputs[1], b.backward.dy, b.backward.yn, b.backward.yb, b.backward.yh);
+  lay(k.outputs[0], b.backward.dx, b.backward.xn, b.backward.xb, b.backward.xh);
+  const kernels::Kernels& fast = *kernels::kernels_of(k.target.isa);
+  fast.max_pool_fwd_at(b.forward);
+  fast.max_pool_bwd(b.backward);
+}
+
+Lowering lower_bwd(const LowerContext& c) {
+  if (c.attributes->integer("kernel") > kernels::pool_positions_kernel) return {};
+  Scratch count(nullptr);
+  const Backward sizes(*c.attributes, c.inputs[0], c.inputs[1], count);
+  return lower_in_blocks(c, "max_pool_bwd", run_fast_bwd, count.taken());
+}
+
 }  // namespace
 
 const OpDef max_pool{
@@ -49,6 +104,7 @@ const OpDef max_pool{
               0, g.emit(max_pool_bwd, {g.input(0), g.gradient()},
                         {{"kernel", a.integer("kernel")}, {"stride", a.integer("stride")}, {"pad", a.integer("pad")}}));
         },
+    .lower = [](const LowerContext& c) { return lower_in_blocks(c, "max_pool_fwd", run_fast); },
     .cases = []() -> std::vector<OpCase> {
       return {{"k5", {{2, 2, 6, 5}}, {{"kernel", index_t{5}}, {"pad", index_t{2}}}},
               {"k2s2", {{1, 3, 6, 4}}, {{"kernel", index_t{2}}, {"stride", index_t{2}}}}};
@@ -69,6 +125,7 @@ const OpDef max_pool_bwd{
     .reference = Reference::of([]<class T>(const KernelCall& k) {
       kernels::max_pool_bwd<T>(k.in<T>(0), k.in<T>(1), k.out<T>(0), window(*k.attributes));
     }),
+    .lower = lower_bwd,
 };
 
 }  // namespace slimneck::ops

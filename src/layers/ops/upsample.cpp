@@ -1,5 +1,5 @@
 // Nearest upsampling by a whole factor; its gradient is the sum over each square.
-#include "layers/ops/common.hpp"
+#include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
 
@@ -11,6 +11,26 @@ index_t checked_factor(const Attributes& a) {
   const index_t factor = a.integer("factor");
   require_at_least("factor", factor, 1);
   return factor;
+}
+
+void run_fast(const KernelCall& k, const AnyView& small,
+              void (*kernels::Kernels::*kernel)(const kernels::UpsampleArgs&) noexcept) {
+  kernels::UpsampleArgs u;
+  set_extent(u, small);
+  u.factor = k.attributes->integer("factor");
+  lay(k.inputs[0], u.x, u.xn, u.xb, u.xh);
+  lay(k.outputs[0], u.y, u.yn, u.yb, u.yh);
+  (kernels::kernels_of(k.target.isa)->*kernel)(u);
+}
+
+Lowering lower(const LowerContext& c) {
+  return lower_in_blocks(c, "upsample_fwd",
+                         [](const KernelCall& k) { run_fast(k, k.inputs[0], &kernels::Kernels::upsample_fwd); });
+}
+
+Lowering lower_bwd(const LowerContext& c) {
+  return lower_in_blocks(c, "upsample_bwd",
+                         [](const KernelCall& k) { run_fast(k, k.outputs[0], &kernels::Kernels::upsample_bwd); });
 }
 
 }  // namespace
@@ -37,6 +57,7 @@ const OpDef upsample{
         [](GradientContext& g) {
           g.contribute(0, g.emit(upsample_bwd, {g.gradient()}, {{"factor", g.attributes().integer("factor")}}));
         },
+    .lower = lower,
     .cases = []() -> std::vector<OpCase> {
       return {{"x2", {{2, 3, 2, 3}}, {}}, {"x3", {{1, 2, 2, 1}}, {{"factor", index_t{3}}}}};
     },
@@ -62,6 +83,7 @@ const OpDef upsample_bwd{
     .reference = Reference::of([]<class T>(const KernelCall& k) {
       kernels::upsample_nearest_bwd<T>(k.in<T>(0), k.out<T>(0), k.attributes->integer("factor"));
     }),
+    .lower = lower_bwd,
 };
 
 }  // namespace slimneck::ops

@@ -1,0 +1,101 @@
+// A graph becomes a program: pruned, rewritten, differentiated, lowered, placed in one arena.
+#include <algorithm>
+#include <array>
+
+#include "core/memory.hpp"
+#include "core/threads.hpp"
+#include "graph/program.hpp"
+#include "graph/rewrite.hpp"
+#include "kernels/dispatch.hpp"
+
+namespace slimneck::graph {
+
+namespace {
+
+std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
+
+/// The nodes that this mode's outputs need, and only its outputs.
+Graph prune(const Graph& old, Mode mode) {
+  Graph kept = old;
+  std::vector<Output> outputs;
+  std::vector<Value> roots;
+  for (const Output& o : old.outputs())
+    if (mode == Mode::infer || o.kind != OutputKind::inference) {
+      outputs.push_back(o);
+      roots.push_back(o.value);
+    }
+  kept.set_outputs(outputs);
+  const std::vector<char> need = old.needed(roots);
+  Rebuild fresh(kept);
+  for (int i = 0; i < old.size(); ++i)
+    if (need[at(i)]) fresh.copy(i);
+  return fresh.finish();
+}
+
+void check(const Exec& exec) {
+  if (exec.device != Device::cpu) throw DeviceError("this build runs on the CPU only");
+  constexpr std::array<index_t, 5> blocks{0, 1, 4, 8, 16};
+  if (std::find(blocks.begin(), blocks.end(), exec.block) == blocks.end())
+    throw Error("a block of " + std::to_string(exec.block) + " channels came, wanted 1, 4, 8 or 16");
+  constexpr int most_threads = 1024;
+  if (exec.threads < 0 || exec.threads > most_threads)
+    throw Error(std::to_string(exec.threads) + " threads came, wanted 0 to " + std::to_string(most_threads));
+}
+
+/// Double precision has the reference kernels only, which take any block.
+constexpr index_t block_of_doubles = 8;
+
+Target target_of(const Exec& exec) {
+  Target target;
+  target.isa = kernels::resolve(exec.isa);
+  target.threads = exec.threads > 0 ? exec.threads : core::max_threads();
+  target.direct = exec.direct;
+  if (exec.reference)
+    target.block = 1;
+  else if (exec.block > 0)
+    target.block = exec.block;
+  else
+    target.block = exec.dtype == DType::f64 ? block_of_doubles : kernels::kernels_of(target.isa)->lanes;
+  return target;
+}
+
+/// Rather an error than a machine that swaps, or a process that is killed when it touches the pages.
+void check_memory(const Program& program) {
+  const std::size_t wanted =
+      program.arena_bytes + program.persistent_bytes + program.packed_bytes + program.workspace_bytes;
+  const std::size_t there = core::physical_memory();
+  const auto mib = [](std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+  if (there > 0 && wanted > there)
+    throw Error("the plan needs " + mib(wanted) + " of memory, this machine has " + mib(there) +
+                ": use smaller pictures or a smaller batch");
+}
+
+}  // namespace
+
+Program compile(const Graph& graph, const Parameters& parameters, const PlanOptions& options) {
+  check(options.exec);
+  if (options.exec.dtype != parameters.dtype()) throw Error("the plan and its parameters differ in element type");
+  Program program;
+  program.target = target_of(options.exec);
+  program.graph = prune(graph, options.mode);
+  for (const Rewrite& rewrite : rewrites()) {
+    if (options.exec.reference && !rewrite.always) continue;
+    program.graph = rewrite.apply(program.graph, options.mode);
+    program.rewrites.emplace_back(rewrite.name);
+  }
+  const int forward_nodes = program.graph.size();
+  if (options.mode == Mode::train) {
+    std::vector<Value> wrt;
+    for (int i = 0; i < forward_nodes; ++i) {
+      const Role role = program.graph.node(i).role;
+      if (role == Role::parameter || (role == Role::input && options.input_gradients)) wrt.push_back({i, 0});
+    }
+    program.graph = differentiate(program.graph, wrt);
+  }
+  lower(program, parameters, options, forward_nodes);
+  assign_offsets(program, options.exec.dtype);
+  check_memory(program);
+  return program;
+}
+
+}  // namespace slimneck::graph

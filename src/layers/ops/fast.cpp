@@ -1,0 +1,289 @@
+#include "layers/ops/fast.hpp"
+
+#include <algorithm>
+
+namespace slimneck::ops {
+
+namespace {
+
+using kernels::Algorithm;
+
+index_t blocks(index_t channels, index_t lanes) { return (channels + lanes - 1) / lanes; }
+
+Algorithm algorithm_of(const Target& t) { return t.direct ? Algorithm::direct : Algorithm::best; }
+
+template <class Args>
+void set_geometry(Args& g, const Attributes& a, const Shape& w, const Shape& x, const Shape& y) {
+  g.n = y.n;
+  g.h = x.h;
+  g.w = x.w;
+  g.oh = y.h;
+  g.ow = y.w;
+  g.kh = w.h;
+  g.kw = w.w;
+  g.stride = a.integer("stride");
+  g.pad_h = a.integer("pad_h");
+  g.pad_w = a.integer("pad_w");
+  g.dilation = a.integer("dilation");
+}
+
+template <class Args>
+void set_x(Args& g, const AnyView& x) {
+  g.x = static_cast<const float*>(x.data);
+  g.xn = x.sn;
+  g.xb = x.sc;
+  g.xh = x.sh;
+}
+
+/// Plain NCHW with rows in one piece: what a kernel with `planes` reads.
+bool planar(const AnyView& v) { return v.block == 1 && v.sw == 1; }
+
+void prepare_variant(const Target& target, const void* variant, const float* packed, float* prepared, index_t o,
+                     index_t c, index_t kh, index_t kw) {
+  const auto& v = *static_cast<const kernels::ConvVariant*>(variant);
+  kernels::WeightArgs a;
+  a.from = packed;
+  a.to = prepared;
+  a.o = a.o_physical = o;
+  a.c = a.c_physical = c;
+  a.kh = kh;
+  a.kw = kw;
+  a.order = v.order;
+  (kernels::kernels_of(target.isa)->*v.prepare)(a);
+}
+
+}  // namespace
+
+const kernels::Kernels* fast_kernels(DType type, const Target& target) noexcept {
+  const kernels::Kernels* k = type == DType::f32 ? kernels::kernels_of(target.isa) : nullptr;
+  return k && k->lanes == target.block ? k : nullptr;
+}
+
+kernels::PointwiseArgs pointwise(const KernelCall& k) noexcept {
+  kernels::PointwiseArgs a;
+  set_extent(a, k.outputs[0]);
+  lay(k.inputs[0], a.x, a.xn, a.xb, a.xh);
+  if (k.inputs.size() > 1) lay(k.inputs[1], a.z, a.zn, a.zb, a.zh);
+  lay(k.outputs[0], a.y, a.yn, a.yb, a.yh);
+  return a;
+}
+
+Lowering lower_in_blocks(const LowerContext& c, std::string_view name, KernelFunction run, index_t workspace) {
+  const kernels::Kernels* k = fast_kernels(c.type, c.target);
+  if (!k) return {};
+  const auto fits = [&](const AnyView& v) { return v.block == k->lanes || v.shape.h * v.shape.w <= 1; };
+  if (!std::all_of(c.inputs.begin(), c.inputs.end(), fits) || !std::all_of(c.outputs.begin(), c.outputs.end(), fits) ||
+      c.outputs[0].block != k->lanes)
+    return {};
+  Lowering l;
+  l.kernel = name;
+  l.run = run;
+  l.workspace = workspace;
+  return l;
+}
+
+namespace {
+
+/// Folded norm, coefficients and partial sums of run_norm_bwd.
+void take_norm_bwd(Scratch& s, const AnyView& z, kernels::BnGradArgs& b, float*& scale, float*& bias) {
+  set_extent(b, z);
+  scale = s.take(z.shape.c);
+  bias = s.take(z.shape.c);
+  b.coefficients = s.take(3 * z.shape.c);
+  b.workspace = s.take(kernels::bn_workspace(b.n, b.blocks, b.h, b.w, z.block));
+}
+
+}  // namespace
+
+index_t norm_bwd_workspace(const AnyView& z) noexcept {
+  Scratch count(nullptr);
+  kernels::BnGradArgs b;
+  float *scale = nullptr, *bias = nullptr;
+  take_norm_bwd(count, z, b, scale, bias);
+  return count.taken();
+}
+
+void run_norm_bwd(const KernelCall& k, const float* beta, const kernels::Activation& act, bool batch_stats) noexcept {
+  Scratch s(k.workspace);
+  kernels::BnGradArgs b;
+  float *scale = nullptr, *bias = nullptr;
+  take_norm_bwd(s, k.inputs[1], b, scale, bias);
+  lay(k.inputs[0], b.dy, b.dyn, b.dyb, b.dyh);
+  lay(k.inputs[1], b.z, b.zn, b.zb, b.zh);
+  lay(k.outputs[0], b.dz, b.dzn, b.dzb, b.dzh);
+  b.mean = k.in<float>(2).data;
+  b.var = k.in<float>(3).data;
+  b.eps = k.attributes->real("eps");
+  kernels::bn_fold(k.inputs[1].shape.c, b.mean, b.var, k.in<float>(4).data, beta, b.eps, scale, bias);
+  b.scale = scale;
+  b.bias = bias;
+  b.act = act.kind;
+  b.slope = static_cast<float>(act.slope);
+  b.batch_stats = batch_stats;
+  b.dgamma = k.out<float>(1).data;
+  b.dbeta = k.out<float>(2).data;
+  kernels::kernels_of(k.target.isa)->bn_act_bwd(b);
+}
+
+FastConv::FastConv(Direction direction, DType type, const Target& target, const Attributes& a, const AnyView& x,
+                   const Shape& w, const AnyView& y) noexcept
+    : kernels_(fast_kernels(type, target)), target_(target), w_(w) {
+  if (!kernels_ || y.block != kernels_->lanes) return;
+  const index_t v = kernels_->lanes;
+  const bool forward = direction == Direction::forward;
+  if (a.integer("groups") > 1) {
+    if (x.block != v) return;
+    set_geometry(channelwise_, a, w, x.shape, y.shape);
+    set_x(channelwise_, x);
+    channelwise_.blocks = blocks(y.shape.c, v);
+    channelwise_.y = static_cast<float*>(y.data);
+    channelwise_.yn = y.sn;
+    channelwise_.yb = y.sc;
+    channelwise_.yh = y.sh;
+    depthwise_ =
+        &(forward ? kernels::choose_depthwise_fwd(channelwise_) : kernels::choose_depthwise_bwd_x(channelwise_));
+    channelwise_.strip = depthwise_->strip(channelwise_, v);
+    return;
+  }
+  if (x.block != v && !planar(x)) return;
+  set_geometry(conv_, a, w, x.shape, y.shape);
+  set_x(conv_, x);
+  conv_.planes = x.block == v ? 0 : x.shape.c;
+  conv_.x_blocks = blocks(x.shape.c, v);
+  conv_.y_blocks = blocks(y.shape.c, v);
+  conv_.y = static_cast<float*>(y.data);
+  conv_.yn = y.sn;
+  conv_.yb = y.sc;
+  conv_.yh = y.sh;
+  const kernels::ConvVariant& chosen = forward ? kernels::choose_conv_fwd(conv_, v, algorithm_of(target))
+                                               : kernels::choose_conv_bwd_x(conv_, v, algorithm_of(target));
+  if ((conv_.planes > 0) != (chosen.order == kernels::WeightOrder::planes)) return;  // it does not read planes
+  conv_.strip = chosen.strip(conv_, v);
+  dense_ = &chosen;
+}
+
+Lowering FastConv::lowering(KernelFunction run) const noexcept {
+  Lowering l;
+  if (!possible()) return l;
+  l.run = run;
+  l.workspace = workspace();
+  if (depthwise_) {
+    l.kernel = depthwise_->name;
+    l.weights = kernels::WeightOrder::depthwise;
+    return l;
+  }
+  l.kernel = dense_->name;
+  l.weights = dense_->order;
+  if (dense_->prepare) {
+    l.prepare = prepare_variant;
+    l.variant = dense_;
+    l.prepared = dense_->weights(w_.n, w_.c, w_.h * w_.w);
+  }
+  return l;
+}
+
+index_t FastConv::workspace() const noexcept {
+  return dense_ && dense_->workspace ? dense_->workspace(conv_, kernels_->lanes, target_.threads) : 0;
+}
+
+kernels::MomentsArgs FastConv::moments_args() const noexcept {
+  kernels::MomentsArgs m;
+  const auto set = [&](const auto& a, index_t blocks_of_y) {
+    m.n = a.n;
+    m.h = a.oh;
+    m.w = a.ow;
+    m.strip = a.strip;
+    m.last = m.channels = blocks_of_y * kernels_->lanes;
+  };
+  if (dense_)
+    set(conv_, conv_.y_blocks);
+  else
+    set(channelwise_, channelwise_.blocks);
+  return m;
+}
+
+index_t FastConv::moments() const noexcept {
+  const kernels::MomentsArgs m = moments_args();
+  return kernels::moments_floats(m.n, m.h, m.strip, m.channels);
+}
+
+void FastConv::merge(const float* moments, float* mean, float* var) const noexcept {
+  kernels::MomentsArgs m = moments_args();
+  m.moments = moments;
+  m.mean = mean;
+  m.var = var;
+  kernels::merge_moments(m);
+}
+
+void FastConv::run(const float* weights, const kernels::Epilogue& epilogue, float* workspace) noexcept {
+  if (depthwise_) {
+    channelwise_.weights = weights;
+    channelwise_.epilogue = epilogue;
+    (kernels_->*depthwise_->run)(channelwise_);
+    return;
+  }
+  conv_.weights = weights;
+  conv_.epilogue = epilogue;
+  conv_.workspace = workspace;
+  (kernels_->*dense_->run)(conv_);
+}
+
+FastConvGrad::FastConvGrad(DType type, const Target& target, const Attributes& a, const AnyView& x, const AnyView& dy,
+                           const Shape& dw) noexcept
+    : kernels_(fast_kernels(type, target)), target_(target) {
+  if (!kernels_ || dy.block != kernels_->lanes) return;
+  const index_t v = kernels_->lanes;
+  const auto set_dy = [&](auto& g) {
+    g.dy = static_cast<const float*>(dy.data);
+    g.yn = dy.sn;
+    g.yb = dy.sc;
+    g.yh = dy.sh;
+  };
+  if (a.integer("groups") > 1) {
+    if (x.block != v) return;
+    set_geometry(channelwise_, a, dw, x.shape, dy.shape);
+    set_x(channelwise_, x);
+    set_dy(channelwise_);
+    channelwise_.blocks = blocks(x.shape.c, v);
+    depthwise_ = &kernels::choose_depthwise_bwd_w(channelwise_);
+    return;
+  }
+  if (x.block != v && !planar(x)) return;
+  set_geometry(conv_, a, dw, x.shape, dy.shape);
+  set_x(conv_, x);
+  set_dy(conv_);
+  conv_.planes = x.block == v ? 0 : x.shape.c;
+  conv_.x_blocks = blocks(x.shape.c, v);
+  conv_.y_blocks = blocks(dy.shape.c, v);
+  const kernels::ConvGradVariant& chosen = kernels::choose_conv_bwd_w(conv_, v, algorithm_of(target));
+  if ((conv_.planes > 0) == (chosen.order == kernels::WeightOrder::planes)) dense_ = &chosen;
+}
+
+Lowering FastConvGrad::lowering(KernelFunction run) const noexcept {
+  Lowering l;
+  if (!possible()) return l;
+  l.run = run;
+  l.kernel = dense_ ? dense_->name : depthwise_->name;
+  l.weights = dense_ ? dense_->order : kernels::WeightOrder::depthwise;
+  l.workspace = workspace();
+  return l;
+}
+
+index_t FastConvGrad::workspace() const noexcept {
+  if (dense_) return dense_->workspace ? dense_->workspace(conv_, kernels_->lanes, target_.threads) : 0;
+  return depthwise_->workspace ? depthwise_->workspace(channelwise_, kernels_->lanes) : 0;
+}
+
+void FastConvGrad::run(float* dw, float* workspace) noexcept {
+  if (dense_) {
+    conv_.dw = dw;
+    conv_.workspace = workspace;
+    (kernels_->*dense_->run)(conv_);
+  } else {
+    channelwise_.dw = dw;
+    channelwise_.workspace = workspace;
+    (kernels_->*depthwise_->run)(channelwise_);
+  }
+}
+
+}  // namespace slimneck::ops
