@@ -118,7 +118,7 @@ DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backwa
   args_.workspace = workspace.take(variant_->workspace(args_, lanes, machine.threads));
 }
 
-void DenseData::run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept {
+ConvArgs DenseData::prepare(View<const float> x, View<const float> w) const noexcept {
   pack(machine_, weights_, w, plain_, packed_);
   if (variant_->prepare) {
     WeightArgs p = weights_;
@@ -128,8 +128,13 @@ void DenseData::run(View<const float> x, View<const float> w, View<float> y, con
   }
   ConvArgs a = args_;
   set_x(a, x);
-  set_y(a, y);
   a.weights = variant_->prepare ? prepared_ : packed_;
+  return a;
+}
+
+void DenseData::run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept {
+  ConvArgs a = prepare(x, w);
+  set_y(a, y);
   a.epilogue = epilogue;
   (machine_.kernels->*variant_->run)(a);
 }
@@ -177,13 +182,17 @@ DepthwiseData::DepthwiseData(const Machine& machine, const ConvShape& shape, boo
   packed_ = workspace.take(floats_of(weights_));
 }
 
+const float* DepthwiseData::prepare(View<const float> w) const noexcept {
+  pack(machine_, weights_, w, plain_, packed_);
+  return packed_;
+}
+
 void DepthwiseData::run(View<const float> x, View<const float> w, View<float> y,
                         const Epilogue& epilogue) const noexcept {
-  pack(machine_, weights_, w, plain_, packed_);
   DepthwiseArgs a = args_;
   set_x(a, x);
   set_y(a, y);
-  a.weights = packed_;
+  a.weights = prepare(w);
   a.epilogue = epilogue;
   (machine_.kernels->*variant_->run)(a);
 }
@@ -206,7 +215,11 @@ void DepthwiseWeights::run(View<const float> x, View<const float> dy, View<float
   set_x(a, x);
   set_dy(a, dy);
   (machine_.kernels->*variant_->run)(a);
-  unpack(machine_, weights_, a.dw, plain_, dw, write);
+  unpack(dw, write);
+}
+
+void DepthwiseWeights::unpack(View<float> dw, Write write) const noexcept {
+  plain::unpack(machine_, weights_, args_.dw, plain_, dw, write);
 }
 
 }  // namespace slimneck::kernels::plain

@@ -29,6 +29,12 @@ class DenseData {
             Workspace& workspace);
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept;
 
+  /// Packs the weights: everything of a call but its output.
+  [[nodiscard]] ConvArgs prepare(View<const float> x, View<const float> w) const noexcept;
+  [[nodiscard]] const ConvVariant& variant() const { return *variant_; }
+  /// Geometry and workspace.
+  [[nodiscard]] const ConvArgs& args() const { return args_; }
+
  private:
   Machine machine_;
   ConvArgs args_;
@@ -56,6 +62,9 @@ class DepthwiseData {
   DepthwiseData(const Machine& machine, const ConvShape& shape, bool backward, Workspace& workspace);
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept;
 
+  /// The weights, packed.
+  [[nodiscard]] const float* prepare(View<const float> w) const noexcept;
+
  private:
   Machine machine_;
   WeightArgs weights_;
@@ -68,6 +77,10 @@ class DepthwiseWeights {
  public:
   DepthwiseWeights(const Machine& machine, const ConvShape& shape, Workspace& workspace);
   void run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept;
+
+  /// For who fills packed() by another kernel.
+  [[nodiscard]] float* packed() const { return args_.dw; }
+  void unpack(View<float> dw, Write write) const noexcept;
 
  private:
   Machine machine_;
@@ -94,6 +107,9 @@ class ConvData {
       dense_->run(x, w, y, epilogue);
   }
 
+  [[nodiscard]] const DenseData& dense() const { return *dense_; }
+  [[nodiscard]] const DepthwiseData& depthwise() const { return *depthwise_; }
+
  private:
   std::optional<DenseData> dense_;
   std::optional<DepthwiseData> depthwise_;
@@ -114,6 +130,8 @@ class ConvWeights {
     else
       dense_->run(x, dy, dw, write);
   }
+
+  [[nodiscard]] const DepthwiseWeights& depthwise() const { return *depthwise_; }
 
  private:
   std::optional<DenseWeights> dense_;

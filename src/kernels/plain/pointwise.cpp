@@ -129,8 +129,8 @@ void bn_stats(const Exec& exec, View<const float> x, View<float> mean, View<floa
   const core::ThreadScope scope(n.machine.threads);
   to_blocked(n.machine, x, n.x);
   n.norm.statistics(n.x);
-  from_vector(n.norm.mean(), mean, options.write);
-  from_vector(n.norm.var(), var, options.write);
+  from_vector(n.norm.vectors().mean, mean, options.write);
+  from_vector(n.norm.vectors().var, var, options.write);
 }
 
 void bn_apply(const Exec& exec, View<const float> x, const Norm& norm, View<float> y, double eps, const Activation& act,
@@ -172,8 +172,8 @@ void bn_bwd(const Exec& exec, View<const float> dy, View<const float> x, const N
   to_blocked(n.machine, dy, n.y);
   n.norm.backward(n.y, n.x, n.y, act, eps, batch_stats);
   if (dx.data) from_blocked(n.machine, n.y, {}, dx, options.write);
-  from_vector(n.norm.dgamma(), dgamma, options.write);
-  from_vector(n.norm.dbeta(), dbeta, options.write);
+  from_vector(n.norm.vectors().dgamma, dgamma, options.write);
+  from_vector(n.norm.vectors().dbeta, dbeta, options.write);
 }
 
 index_t bn_workspace(const Exec& exec, const Shape& x) { return Norms(exec, x, {}).workspace.used(); }
