@@ -56,9 +56,8 @@ SN_INLINE void pack_columns(const Rows<const float>& rows, index_t first, index_
     const index_t m = least(lanes, columns - j);
     if (m <= few) {
       for (index_t i = 0; i < m; ++i) {
-        float column[lanes];
-        for (index_t k = 0; k < lanes; ++k) column[k] = rows.hole(k) ? 0 : rows.row(k)[first + j + i];
-        store(at, load(column));
+        // Straight to where it goes: a vector of numbers just stored would wait for them.
+        for (index_t k = 0; k < lanes; ++k) at[k] = rows.hole(k) ? 0 : rows.row(k)[first + j + i];
         next();
       }
       continue;
