@@ -56,9 +56,8 @@ SN_INLINE void pack_columns(const Rows<const float>& rows, index_t first, index_
     const index_t m = least(lanes, columns - j);
     if (m <= few) {
       for (index_t i = 0; i < m; ++i) {
-        float column[lanes];
-        for (index_t k = 0; k < lanes; ++k) column[k] = rows.hole(k) ? 0 : rows.row(k)[first + j + i];
-        store(at, load(column));
+        // Straight to where it goes: a vector of numbers just stored would wait for them.
+        for (index_t k = 0; k < lanes; ++k) at[k] = rows.hole(k) ? 0 : rows.row(k)[first + j + i];
         next();
       }
       continue;
@@ -77,13 +76,6 @@ SN_INLINE void pack_columns(const Rows<const float>& rows, index_t first, index_
       next();
     }
   }
-}
-
-SN_INLINE void put(float* to, Vec v, index_t n, bool add) {
-  if (n == lanes)
-    store(to, add ? simd::add(load(to), v) : v);
-  else
-    store_n(to, add ? simd::add(load_n(to, n), v) : v, n);
 }
 
 SN_INLINE void unpack_columns(const Rows<float>& rows, index_t first, index_t columns, index_t taps, index_t c,
@@ -120,9 +112,17 @@ SN_INLINE void unpack_columns(const Rows<float>& rows, index_t first, index_t co
       next();
     }
     transpose(r);
+    // All loads before the stores: a load that overlaps the masked part of a store before it waits for that store.
+    if (add) {
 #pragma GCC unroll 16
-    for (index_t k = 0; k < lanes; ++k)
-      if (!rows.hole(k)) put(rows.row(k) + first + j, r[k], m, add);
+      for (index_t k = 0; k < lanes; ++k)
+        if (!rows.hole(k)) r[k] = simd::add(r[k], load_n(rows.row(k) + first + j, m));
+    }
+#pragma GCC unroll 16
+    for (index_t k = 0; k < lanes; ++k) {
+      if (rows.hole(k)) continue;
+      m == lanes ? store(rows.row(k) + first + j, r[k]) : store_n(rows.row(k) + first + j, r[k], m);
+    }
   }
 }
 
@@ -239,7 +239,8 @@ void unpack_block(const WeightArgs& a, index_t ob, index_t cb) {
     if (lo < 0) continue;
     rows.base = a.to + lo * a.c * taps;
     if (vector)
-      put(rows.row(0), load(from.base + o * lanes), lanes, a.add);
+      store(rows.row(0),
+            a.add ? simd::add(load(rows.row(0)), load(from.base + o * lanes)) : load(from.base + o * lanes));
     else
       unpack_columns(rows, 0, taps, taps, o, from, a.add);
   }
