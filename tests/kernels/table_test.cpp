@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "slimneck/kernels.hpp"
 
 using namespace slimneck;
