@@ -1,7 +1,6 @@
 #include "kernels/conv2d/winograd.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace slimneck::kernels {
 
@@ -19,7 +18,6 @@ index_t up(index_t a, index_t b) { return (a + b - 1) / b; }
 
 /// Tiles in a batch.
 index_t target_tiles(const ConvArgs& a, index_t lanes, index_t) {
-  if (getenv("WT")) return atoi(getenv("WT"));
   const index_t channels = a.x_blocks * lanes;
   return channels <= 64 ? 48 : 28;
 }
