@@ -6,8 +6,9 @@
 # kept may be the AVX-512 one) and no name outside slimneck::kernels::<isa>. Fails and lists what it found.
 #
 # --spills also reads the machine code of avx2 and avx512: how often vectors are kept on the stack inside innermost loops,
-# against the multiply-adds there. It fails where a loop with at least 8 multiply-adds has at least half as many stack
-# accesses: an accumulator array that lives in memory. Fewer can be meant (a transform's buffer), so they are only shown.
+# against the multiply-adds there. It fails where a loop of avx512 with at least 8 multiply-adds has as many stack accesses:
+# an accumulator array that lives in memory. Fewer can be meant (a transform's buffer), and 16 registers are few, so the
+# rest is only shown, object by object with its worst loop.
 # For optimised builds without sanitizers.
 set -euo pipefail
 [ $# -ge 1 ] && [ -d "$1" ] || { echo "usage: $0 BUILD_DIR [--spills]" >&2; exit 2; }
@@ -89,7 +90,8 @@ if [ "$spills" = --spills ]; then
         $2 >= 8 && $3 / $2 > worst { worst = $3 / $2; where = $0 }
         END {
           printf "%-8s %8d %8d %8d %6.2f  %s\n", isa, n, madds, stack, worst, object
-          if (worst >= 0.5) { print "  spills: " where " (function, multiply-adds, stack accesses)"; exit 1 }
+          if (worst > 0.25) print "  worst loop: " where " (function, multiply-adds, stack accesses)"
+          exit isa == "avx512" && worst >= 1
         }' <<< "$list" || status=1
     done
   done

@@ -318,6 +318,22 @@ SLIMNECK_EXPORT index_t pointwise_workspace(const Exec& exec, const Shape& x);
 SLIMNECK_EXPORT void channel_shuffle(const Exec& exec, View<const float> x, View<float> y,
                                      std::span<const index_t> source, const Options& options = {});
 
+// ---- Pooling, upsampling
+
+SLIMNECK_EXPORT void max_pool_fwd(const Exec& exec, View<const float> x, View<float> y, const Pool& pool,
+                                  std::span<float> workspace, const Options& options = {});
+SLIMNECK_EXPORT void max_pool_bwd(const Exec& exec, View<const float> x, View<const float> dy, View<float> dx,
+                                  const Pool& pool, std::span<float> workspace, const Options& options = {});
+/// Floats for both, for x of this shape.
+SLIMNECK_EXPORT index_t max_pool_workspace(const Exec& exec, const Shape& x, const Pool& pool);
+
+SLIMNECK_EXPORT void upsample_nearest_fwd(const Exec& exec, View<const float> x, View<float> y, index_t factor,
+                                          std::span<float> workspace, const Options& options = {});
+SLIMNECK_EXPORT void upsample_nearest_bwd(const Exec& exec, View<const float> dy, View<float> dx, index_t factor,
+                                          std::span<float> workspace, const Options& options = {});
+/// Floats for both, for the small map of this shape.
+SLIMNECK_EXPORT index_t upsample_nearest_workspace(const Exec& exec, const Shape& small, index_t factor);
+
 }  // namespace fast
 
 }  // namespace slimneck::kernels

@@ -1,7 +1,7 @@
 // What works on maps without weights, through the functions for plain views: every instruction set, 1, 2 and 3 threads.
 #include <doctest/doctest.h>
 
-#include <numeric>
+#include <array>
 
 #include "slimneck/kernels.hpp"
 #include "table.hpp"
@@ -183,6 +183,61 @@ TEST_CASE("sums over a channel: exact on whole numbers, within the bound on othe
           },
           [&](const std::vector<Tensor>& r) { CHECK(mismatches(r[0], want) == 0); });
     }
+  });
+}
+
+TEST_CASE("max pooling and its gradient are exact, ties and all") {
+  constexpr kernels::Pool pools[] = {{2, 2, 0}, {5, 1, 2}, {3, 2, 1}, {1, 1, 0}, {3, 3, 0}, {13, 1, 6}, {17, 1, 8}};
+  for_each_row([&](std::size_t i, const Shape& s) {
+    const kernels::Pool& pool = pools[i % std::size(pools)];
+    if (s.h + 2 * pool.pad < pool.kernel || s.w + 2 * pool.pad < pool.kernel) return;
+    const Shape pooled{s.n, s.c, (s.h + 2 * pool.pad - pool.kernel) / pool.stride + 1,
+                       (s.w + 2 * pool.pad - pool.kernel) / pool.stride + 1};
+    CAPTURE(pool.kernel);
+    const Tensor x = random_tensor(s, Fill::integers, 11), dy = random_tensor(pooled, Fill::integers, 12);
+    Tensor y(pooled), dx(s);
+    kernels::max_pool_fwd<float>(x.view<float>(), y.view<float>(), pool);
+    kernels::max_pool_bwd<float>(x.view<float>(), dy.view<float>(), dx.view<float>(), pool);
+    for_each_case(
+        i,
+        [&](const Exec& exec, const Placement& at) -> std::vector<Tensor> {
+          const Map mx(x, 1, at), mdy(dy, 1, at), to(pooled, 1, at), gradient(s, 1, at);
+          const Edge workspace(fast::max_pool_workspace(exec, s, pool), at);
+          fast::max_pool_fwd(exec, mx.read(), to.view(), pool, workspace.span());
+          fast::max_pool_bwd(exec, mx.read(), mdy.read(), gradient.view(), pool, workspace.span());
+          CHECK(workspace.intact());
+          return {finished(to), finished(gradient)};
+        },
+        [&](const std::vector<Tensor>& r) {
+          CHECK(mismatches(r[0], {y.to(DType::f64), {}, 0}) == 0);
+          CHECK(mismatches(r[1], {dx.to(DType::f64), {}, 0}) == 0);
+        });
+  });
+}
+
+TEST_CASE("upsampling and its gradient are exact on whole numbers") {
+  for_each_row([&](std::size_t i, const Shape& s) {
+    const index_t factor = 1 + static_cast<index_t>(i % 3);
+    const Shape large{s.n, s.c, s.h * factor, s.w * factor};
+    CAPTURE(factor);
+    const Tensor x = random_tensor(s, Fill::integers, 13), dy = random_tensor(large, Fill::integers, 14);
+    Tensor y(large), dx(s);
+    kernels::upsample_nearest_fwd<float>(x.view<float>(), y.view<float>(), factor);
+    kernels::upsample_nearest_bwd<float>(dy.view<float>(), dx.view<float>(), factor);
+    for_each_case(
+        i,
+        [&](const Exec& exec, const Placement& at) -> std::vector<Tensor> {
+          const Map mx(x, 1, at), mdy(dy, 1, at), to(large, 1, at), gradient(s, 1, at);
+          const Edge workspace(fast::upsample_nearest_workspace(exec, s, factor), at);
+          fast::upsample_nearest_fwd(exec, mx.read(), to.view(), factor, workspace.span());
+          fast::upsample_nearest_bwd(exec, mdy.read(), gradient.view(), factor, workspace.span());
+          CHECK(workspace.intact());
+          return {finished(to), finished(gradient)};
+        },
+        [&](const std::vector<Tensor>& r) {
+          CHECK(mismatches(r[0], {y.to(DType::f64), {}, 0}) == 0);
+          CHECK(mismatches(r[1], {dx.to(DType::f64), {}, 0}) == 0);
+        });
   });
 }
 

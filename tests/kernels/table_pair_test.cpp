@@ -22,6 +22,7 @@ struct Row {
   index_t half, k, stride;  ///< channels of the dense convolution's output
   Act act;
   fast::Halves halves;
+  index_t k2 = 5;  ///< of gsconv's depthwise convolution
 };
 
 using fast::Halves;
@@ -34,6 +35,9 @@ constexpr Row rows[] = {
     {Kind::gsconv, {1, 1, 1, 2}, 1, 1, 1, Act::relu, Halves::interleave},
     {Kind::gsconv, {0, 16, 4, 4}, 16, 3, 1, Act::relu, Halves::interleave},
     {Kind::gsconv, {1, 64, 12, 28}, 64, 3, 1, Act::leaky_relu, Halves::interleave},
+    {Kind::gsconv, {2, 24, 10, 11}, 24, 3, 1, Act::silu, Halves::interleave, 3},
+    {Kind::gsconv, {1, 20, 6, 12}, 20, 1, 1, Act::gelu, Halves::deinterleave, 7},
+    {Kind::gsconv, {2, 16, 40, 44}, 16, 3, 2, Act::silu, Halves::interleave},
     {Kind::dsc, {1, 16, 7, 9}, 32, 3, 1, Act::relu, {}},
     {Kind::dsc, {2, 3, 8, 8}, 17, 3, 2, Act::none, {}},
     {Kind::dsc, {1, 64, 5, 13}, 48, 5, 1, Act::silu, {}},
@@ -69,8 +73,8 @@ struct Problem {
     x = random_tensor(r.x, fill, 1);
     w1 = random_tensor(gs() ? Shape{r.half, r.x.c, r.k, r.k} : Shape{r.x.c, 1, r.k, r.k}, fill, 2);
     const Shape zs = fast::conv2d_shape(r.x, w1.shape(), first);
-    w2 = random_tensor(gs() ? Shape{r.half, 1, 5, 5} : Shape{r.half, r.x.c, 1, 1}, fill, 3);
-    second = gs() ? kernels::Conv2d{1, 2, 2, 1, zs.c} : kernels::Conv2d{};
+    w2 = random_tensor(gs() ? Shape{r.half, 1, r.k2, r.k2} : Shape{r.half, r.x.c, 1, 1}, fill, 3);
+    second = gs() ? kernels::Conv2d{1, r.k2 / 2, r.k2 / 2, 1, zs.c} : kernels::Conv2d{};
     const Shape z2s = fast::conv2d_shape(zs, w2.shape(), second);
     dy = random_tensor(gs() ? Shape{z2s.n, 2 * z2s.c, z2s.h, z2s.w} : z2s, fill, 4);
     make_norm(zs.c, integers, 10, gamma1, beta1, mean1, var1);

@@ -95,7 +95,7 @@ void unpack(const Machine& machine, WeightArgs a, float* packed, float* plain, V
 // ---- Dense
 // -----------------------------------------------------------------------------------------------------------
 
-DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backward, Algorithm algorithm,
+DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backward, bool planes, Algorithm algorithm,
                      Workspace& workspace)
     : machine_(machine) {
   const index_t lanes = machine.lanes;
@@ -105,8 +105,9 @@ DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backwa
   args_.x_blocks = blocks_for(from.c, lanes);
   args_.y_blocks = blocks_for(to.c, lanes);
   // The maps are dense: what a variant decides from their strides it decides here, too.
-  set_x(args_, View<float>(nullptr, from, lanes));
+  set_x(args_, View<float>(nullptr, from, planes ? 1 : lanes));
   set_y(args_, View<float>(nullptr, to, lanes));
+  if (planes) args_.planes = from.c;
   variant_ = backward ? &choose_conv_bwd_x(args_, lanes, algorithm) : &choose_conv_fwd(args_, lanes, algorithm);
   args_.strip = variant_->strip(args_, lanes);
   weights_ = dense_weights(shape.w, variant_->order, lanes);
@@ -117,7 +118,7 @@ DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backwa
   args_.workspace = workspace.take(variant_->workspace(args_, lanes, machine.threads));
 }
 
-void DenseData::run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept {
+ConvArgs DenseData::prepare(View<const float> x, View<const float> w) const noexcept {
   pack(machine_, weights_, w, plain_, packed_);
   if (variant_->prepare) {
     WeightArgs p = weights_;
@@ -127,21 +128,28 @@ void DenseData::run(View<const float> x, View<const float> w, View<float> y, con
   }
   ConvArgs a = args_;
   set_x(a, x);
-  set_y(a, y);
   a.weights = variant_->prepare ? prepared_ : packed_;
+  return a;
+}
+
+void DenseData::run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept {
+  ConvArgs a = prepare(x, w);
+  set_y(a, y);
   a.epilogue = epilogue;
   (machine_.kernels->*variant_->run)(a);
 }
 
-DenseWeights::DenseWeights(const Machine& machine, const ConvShape& shape, Algorithm algorithm, Workspace& workspace)
+DenseWeights::DenseWeights(const Machine& machine, const ConvShape& shape, bool planes, Algorithm algorithm,
+                           Workspace& workspace)
     : machine_(machine) {
   const index_t lanes = machine.lanes;
   set_kernel(args_, shape);
   set_extents(args_, shape.x, shape.y);
   args_.x_blocks = blocks_for(shape.x.c, lanes);
   args_.y_blocks = blocks_for(shape.y.c, lanes);
-  set_x(args_, View<float>(nullptr, shape.x, lanes));
+  set_x(args_, View<float>(nullptr, shape.x, planes ? 1 : lanes));
   set_dy(args_, View<float>(nullptr, shape.y, lanes));
+  if (planes) args_.planes = shape.x.c;
   variant_ = &choose_conv_bwd_w(args_, lanes, algorithm);
   weights_ = dense_weights(shape.w, variant_->order, lanes);
   plain_ = workspace.take(shape.w.numel());
@@ -174,13 +182,17 @@ DepthwiseData::DepthwiseData(const Machine& machine, const ConvShape& shape, boo
   packed_ = workspace.take(floats_of(weights_));
 }
 
+const float* DepthwiseData::prepare(View<const float> w) const noexcept {
+  pack(machine_, weights_, w, plain_, packed_);
+  return packed_;
+}
+
 void DepthwiseData::run(View<const float> x, View<const float> w, View<float> y,
                         const Epilogue& epilogue) const noexcept {
-  pack(machine_, weights_, w, plain_, packed_);
   DepthwiseArgs a = args_;
   set_x(a, x);
   set_y(a, y);
-  a.weights = packed_;
+  a.weights = prepare(w);
   a.epilogue = epilogue;
   (machine_.kernels->*variant_->run)(a);
 }
@@ -203,7 +215,11 @@ void DepthwiseWeights::run(View<const float> x, View<const float> dy, View<float
   set_x(a, x);
   set_dy(a, dy);
   (machine_.kernels->*variant_->run)(a);
-  unpack(machine_, weights_, a.dw, plain_, dw, write);
+  unpack(dw, write);
+}
+
+void DepthwiseWeights::unpack(View<float> dw, Write write) const noexcept {
+  plain::unpack(machine_, weights_, args_.dw, plain_, dw, write);
 }
 
 }  // namespace slimneck::kernels::plain

@@ -18,11 +18,22 @@ struct ConvShape {
   Conv2d geometry;
 };
 
+/// A convolution of so few channels can read them from plain memory: `planes` below. x is then a plain view whose
+/// pixels lie side by side.
+inline bool few_channels(const Shape& x) { return x.c <= 4; }
+
 /// Forward: y = epilogue(conv(x, w)). Backward: run(dy, w, dx) is the adjoint in x.
 class DenseData {
  public:
-  DenseData(const Machine& machine, const ConvShape& shape, bool backward, Algorithm algorithm, Workspace& workspace);
+  DenseData(const Machine& machine, const ConvShape& shape, bool backward, bool planes, Algorithm algorithm,
+            Workspace& workspace);
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept;
+
+  /// Packs the weights: everything of a call but its output.
+  [[nodiscard]] ConvArgs prepare(View<const float> x, View<const float> w) const noexcept;
+  [[nodiscard]] const ConvVariant& variant() const { return *variant_; }
+  /// Geometry and workspace.
+  [[nodiscard]] const ConvArgs& args() const { return args_; }
 
  private:
   Machine machine_;
@@ -35,7 +46,7 @@ class DenseData {
 /// dw = the adjoint in w.
 class DenseWeights {
  public:
-  DenseWeights(const Machine& machine, const ConvShape& shape, Algorithm algorithm, Workspace& workspace);
+  DenseWeights(const Machine& machine, const ConvShape& shape, bool planes, Algorithm algorithm, Workspace& workspace);
   void run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept;
 
  private:
@@ -51,6 +62,9 @@ class DepthwiseData {
   DepthwiseData(const Machine& machine, const ConvShape& shape, bool backward, Workspace& workspace);
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept;
 
+  /// The weights, packed.
+  [[nodiscard]] const float* prepare(View<const float> w) const noexcept;
+
  private:
   Machine machine_;
   WeightArgs weights_;
@@ -64,6 +78,10 @@ class DepthwiseWeights {
   DepthwiseWeights(const Machine& machine, const ConvShape& shape, Workspace& workspace);
   void run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept;
 
+  /// For who fills packed() by another kernel.
+  [[nodiscard]] float* packed() const { return args_.dw; }
+  void unpack(View<float> dw, Write write) const noexcept;
+
  private:
   Machine machine_;
   WeightArgs weights_;
@@ -75,12 +93,12 @@ class DepthwiseWeights {
 /// Dense or depthwise.
 class ConvData {
  public:
-  ConvData(const Machine& machine, const ConvShape& shape, bool depthwise, bool backward, Algorithm algorithm,
-           Workspace& workspace) {
+  ConvData(const Machine& machine, const ConvShape& shape, bool depthwise, bool backward, bool planes,
+           Algorithm algorithm, Workspace& workspace) {
     if (depthwise)
       depthwise_.emplace(machine, shape, backward, workspace);
     else
-      dense_.emplace(machine, shape, backward, algorithm, workspace);
+      dense_.emplace(machine, shape, backward, planes, algorithm, workspace);
   }
   void run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept {
     if (depthwise_)
@@ -89,6 +107,9 @@ class ConvData {
       dense_->run(x, w, y, epilogue);
   }
 
+  [[nodiscard]] const DenseData& dense() const { return *dense_; }
+  [[nodiscard]] const DepthwiseData& depthwise() const { return *depthwise_; }
+
  private:
   std::optional<DenseData> dense_;
   std::optional<DepthwiseData> depthwise_;
@@ -96,12 +117,12 @@ class ConvData {
 
 class ConvWeights {
  public:
-  ConvWeights(const Machine& machine, const ConvShape& shape, bool depthwise, Algorithm algorithm,
+  ConvWeights(const Machine& machine, const ConvShape& shape, bool depthwise, bool planes, Algorithm algorithm,
               Workspace& workspace) {
     if (depthwise)
       depthwise_.emplace(machine, shape, workspace);
     else
-      dense_.emplace(machine, shape, algorithm, workspace);
+      dense_.emplace(machine, shape, planes, algorithm, workspace);
   }
   void run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept {
     if (depthwise_)
@@ -109,6 +130,8 @@ class ConvWeights {
     else
       dense_->run(x, dy, dw, write);
   }
+
+  [[nodiscard]] const DepthwiseWeights& depthwise() const { return *depthwise_; }
 
  private:
   std::optional<DenseWeights> dense_;

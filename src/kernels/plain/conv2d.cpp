@@ -48,6 +48,7 @@ struct Split {
     part.x.c = depthwise ? x.c : x.c / parts;
     part.y.c = part.w.n = depthwise ? x.c : w.n / parts;
   }
+  [[nodiscard]] bool planes() const { return !depthwise && few_channels(part.x); }
   [[nodiscard]] index_t y_step() const { return depthwise ? parts : 1; }
   [[nodiscard]] index_t y_first(index_t i) const { return depthwise ? i : i * part.y.c; }
 
@@ -81,13 +82,14 @@ struct Data {
        const fast::Options& options, std::span<float> memory)
       : machine(exec), split(x, w, geometry), workspace(memory) {
     const ConvShape& s = split.part;
-    from = workspace.map(backward ? s.y : s.x, machine.lanes);
+    const bool planes = !backward && split.planes();
+    from = workspace.map(backward ? s.y : s.x, planes ? 1 : machine.lanes);
     to = workspace.map(backward ? s.x : s.y, machine.lanes);
     if (!backward) {
       scale = workspace.take(blocks_of(to) * machine.lanes);
       bias = workspace.take(blocks_of(to) * machine.lanes);
     }
-    convolution.emplace(machine, s, split.depthwise, backward, options.algorithm, workspace);
+    convolution.emplace(machine, s, split.depthwise, backward, planes, options.algorithm, workspace);
   }
 };
 
@@ -101,11 +103,19 @@ struct Weights {
   Weights(const Exec& exec, const Shape& x_shape, const Shape& w, const Conv2d& geometry, const fast::Options& options,
           std::span<float> memory)
       : machine(exec), split(x_shape, w, geometry), workspace(memory) {
-    x = workspace.map(split.part.x, machine.lanes);
+    x = workspace.map(split.part.x, split.planes() ? 1 : machine.lanes);
     dy = workspace.map(split.part.y, machine.lanes);
-    convolution.emplace(machine, split.part, split.depthwise, options.algorithm, workspace);
+    convolution.emplace(machine, split.part, split.depthwise, split.planes(), options.algorithm, workspace);
   }
 };
+
+/// x in blocks; or, where the convolution reads planes, x itself if its pixels lie side by side.
+View<const float> blocked_or_planes(const Machine& machine, const View<const float>& x,
+                                    const View<float>& memory) noexcept {
+  if (memory.block == 1 && x.sw == 1) return x;
+  to_blocked(machine, x, memory);
+  return memory;
+}
 
 }  // namespace
 
@@ -145,11 +155,11 @@ void conv2d_fwd(const Exec& exec, View<const float> x, View<const float> w, View
   epilogue.act = finish.act.kind;
   epilogue.slope = static_cast<float>(finish.act.slope);
   for (index_t i = 0; i < d.split.parts; ++i) {
-    to_blocked(d.split.x(x, i), d.from);
+    const View<const float> from = blocked_or_planes(d.machine, d.split.x(x, i), d.from);
     epilogue.scale = to_vector(d.split.y(finish.scale, i), d.scale, channels);
     epilogue.bias = to_vector(d.split.y(finish.bias, i), d.bias, channels);
-    d.convolution->run(d.from, d.split.w(w, i), d.to, epilogue);
-    from_blocked(d.to, d.split.y(finish.residual, i), d.split.y(y, i), options.write);
+    d.convolution->run(from, d.split.w(w, i), d.to, epilogue);
+    from_blocked(d.machine, d.to, d.split.y(finish.residual, i), d.split.y(y, i), options.write);
   }
 }
 
@@ -169,9 +179,9 @@ void conv2d_bwd_x(const Exec& exec, View<const float> dy, View<const float> w, V
 
   const core::ThreadScope scope(d.machine.threads);
   for (index_t i = 0; i < d.split.parts; ++i) {
-    to_blocked(d.split.y(dy, i), d.from);
+    to_blocked(d.machine, d.split.y(dy, i), d.from);
     d.convolution->run(d.from, d.split.w(w, i), d.to, {});
-    from_blocked(d.to, {}, d.split.x(dx, i), d.split.depthwise && i > 0 ? Write::add : options.write);
+    from_blocked(d.machine, d.to, {}, d.split.x(dx, i), d.split.depthwise && i > 0 ? Write::add : options.write);
   }
 }
 
@@ -191,9 +201,9 @@ void conv2d_bwd_w(const Exec& exec, View<const float> x, View<const float> dy, V
 
   const core::ThreadScope scope(d.machine.threads);
   for (index_t i = 0; i < d.split.parts; ++i) {
-    to_blocked(d.split.x(x, i), d.x);
-    to_blocked(d.split.y(dy, i), d.dy);
-    d.convolution->run(d.x, d.dy, d.split.w(dw, i), options.write);
+    const View<const float> from = blocked_or_planes(d.machine, d.split.x(x, i), d.x);
+    to_blocked(d.machine, d.split.y(dy, i), d.dy);
+    d.convolution->run(from, d.dy, d.split.w(dw, i), options.write);
   }
 }
 

@@ -26,17 +26,17 @@ class BlockedNorm {
   void backward(View<const float> dy, View<const float> z, View<float> dz, const Activation& act, double eps,
                 bool batch_stats) noexcept;
 
-  [[nodiscard]] const float* scale() const { return scale_; }
-  [[nodiscard]] const float* bias() const { return bias_; }
-  [[nodiscard]] const float* mean() const { return mean_; }
-  [[nodiscard]] const float* var() const { return var_; }
-  [[nodiscard]] const float* dgamma() const { return dgamma_; }
-  [[nodiscard]] const float* dbeta() const { return dbeta_; }
+  /// A number for each physical channel.
+  struct Vectors {
+    float *gamma, *beta, *mean, *var, *scale, *bias, *dgamma, *dbeta;
+  };
+  [[nodiscard]] const Vectors& vectors() const { return v_; }
 
  private:
   Machine machine_;
   index_t channels_;
-  float *gamma_, *beta_, *mean_, *var_, *scale_, *bias_, *dgamma_, *dbeta_, *coefficients_, *sums_;
+  Vectors v_;
+  float *coefficients_, *sums_;
 };
 
 }  // namespace slimneck::kernels::plain

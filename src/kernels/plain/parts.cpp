@@ -1,5 +1,7 @@
 #include "kernels/plain/parts.hpp"
 
+#include <algorithm>
+
 namespace slimneck::kernels::plain {
 
 Machine::Machine(const Exec& exec) {
@@ -35,8 +37,74 @@ void check_optional(std::string_view name, std::string_view what, const View<con
   if (view.data) check_view(name, what, view, shape);
 }
 
-void to_blocked(View<const float> from, View<float> to, const Place& place) noexcept {
+namespace {
+
+constexpr index_t widest = 16;  // lanes
+
+/// Channels [0, count) of a block at distance `step`, as kernels want to be told; -1 up to `length`.
+struct List {
+  index_t channel[widest];
+  List(index_t first, index_t count, index_t length, index_t step) {
+    for (index_t i = 0; i < length; ++i) channel[i] = i < count ? first + i * step : -1;
+  }
+};
+
+template <class T>
+void set_plain(const View<T>& v, T*& data, index_t& n, index_t& b, index_t& h) {
+  data = v.data;
+  n = v.sn;
+  b = v.sc;
+  h = v.sh;
+}
+
+/// For pixels that lie side by side: by the kernel of channel gathers, block by block.
+void to_blocked_side_by_side(const Machine& machine, const View<const float>& from, const View<float>& to,
+                             const Place& place) noexcept {
+  const index_t v = to.block;
+  GatherArgs a;
+  a.n = to.shape.n;
+  a.channels = v;
+  a.h = to.shape.h;
+  a.w = to.shape.w;
+  set_plain(from, a.x, a.xn, a.xb, a.xh);
+  set_map(a.y, a.yn, a.yb, a.yh, to);
+  a.y_block = v;
+  for (index_t b = 0; b < blocks_of(to); ++b, a.y += to.sc) {
+    index_t list[widest];
+    for (index_t i = 0; i < v; ++i) list[i] = b * v + i < to.shape.c ? place(b * v + i) : -1;
+    a.list = list;
+    machine.kernels->gather_channels(a);
+  }
+}
+
+/// Channels whose places lie at one distance are written by one call: all of a block, or its even and its odd ones.
+void from_blocked_side_by_side(const Machine& machine, const View<const float>& from, const View<float>& to,
+                               const Place& place) noexcept {
+  const index_t v = from.block, strides = place.deinterleave ? 2 : 1;
+  GatherArgs a;
+  a.n = from.shape.n;
+  a.h = from.shape.h;
+  a.w = from.shape.w;
+  set_map(a.x, a.xn, a.xb, a.xh, from);
+  a.x_block = v;
+  for (index_t b = 0; b < blocks_of(from); ++b, a.x += from.sc)
+    for (index_t k = 0; k < strides && b * v + k < from.shape.c; ++k) {
+      const index_t first = b * v + k, last = std::min(from.shape.c, (b + 1) * v);
+      a.channels = (last - first + strides - 1) / strides;
+      const List list(k, a.channels, a.channels, strides);
+      a.list = list.channel;
+      set_plain(to, a.y, a.yn, a.yb, a.yh);
+      a.y += to.sc * place(first);
+      if (a.channels > 1) a.yb *= place(first + strides) - place(first);
+      machine.kernels->gather_channels(a);
+    }
+}
+
+}  // namespace
+
+void to_blocked(const Machine& machine, View<const float> from, View<float> to, const Place& place) noexcept {
   const index_t v = to.block, blocks = blocks_of(to);
+  if (from.sw == 1 && v == machine.lanes) return to_blocked_side_by_side(machine, from, to, place);
 #pragma omp parallel for collapse(3) schedule(static)
   for (index_t n = 0; n < to.shape.n; ++n)
     for (index_t b = 0; b < blocks; ++b)
@@ -44,18 +112,16 @@ void to_blocked(View<const float> from, View<float> to, const Place& place) noex
         float* row = to.data + n * to.sn + b * to.sc + h * to.sh;
         for (index_t i = 0; i < v; ++i) {
           const index_t c = b * v + i;
-          if (c < to.shape.c) {
-            const float* x = from.data + from.offset(n, place(c), h, 0);
-            for (index_t w = 0; w < to.shape.w; ++w) row[w * v + i] = x[w * from.sw];
-          } else {
-            for (index_t w = 0; w < to.shape.w; ++w) row[w * v + i] = 0;
-          }
+          const float* x = c < to.shape.c ? from.data + from.offset(n, place(c), h, 0) : nullptr;
+          for (index_t w = 0; w < to.shape.w; ++w) row[w * v + i] = x ? x[w * from.sw] : 0;
         }
       }
 }
 
-void from_blocked(View<const float> from, View<const float> residual, View<float> to, Write write,
-                  const Place& place) noexcept {
+void from_blocked(const Machine& machine, View<const float> from, View<const float> residual, View<float> to,
+                  Write write, const Place& place) noexcept {
+  if (to.sw == 1 && from.block == machine.lanes && !residual.data && write == Write::set)
+    return from_blocked_side_by_side(machine, from, to, place);
 #pragma omp parallel for collapse(3) schedule(static)
   for (index_t n = 0; n < from.shape.n; ++n)
     for (index_t c = 0; c < from.shape.c; ++c)
@@ -74,7 +140,11 @@ void from_blocked(View<const float> from, View<const float> residual, View<float
 void to_dense(View<const float> from, float* to) noexcept { copy<float>(from, View<float>(to, from.shape)); }
 
 void from_dense(const float* from, View<float> to, Write write) noexcept {
-  from_blocked(View<const float>(from, to.shape), {}, to, write);
+  const View<const float> dense(from, to.shape);
+  if (write == Write::set)
+    copy<float>(dense, to);
+  else
+    add<float>(dense, to, to);
 }
 
 const float* to_vector(View<const float> from, float* to, index_t count, float rest) noexcept {

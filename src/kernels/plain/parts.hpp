@@ -71,12 +71,12 @@ struct Place {
 
 /// to = from, from plain to blocked: channel c of `to` is channel place(c) of `from`. Lanes past the last channel
 /// become zero.
-void to_blocked(View<const float> from, View<float> to, const Place& place = {}) noexcept;
+void to_blocked(const Machine& machine, View<const float> from, View<float> to, const Place& place = {}) noexcept;
 
 /// to = from or to += from, from blocked to plain: channel c of `from` is channel place(c) of `to`; residual, where it
 /// has data, lies as `to` and is added.
-void from_blocked(View<const float> from, View<const float> residual, View<float> to, Write write,
-                  const Place& place = {}) noexcept;
+void from_blocked(const Machine& machine, View<const float> from, View<const float> residual, View<float> to,
+                  Write write, const Place& place = {}) noexcept;
 
 /// The numbers of a view in NCHW order without gaps.
 void to_dense(View<const float> from, float* to) noexcept;

@@ -39,10 +39,10 @@ struct Pointwise {
     workspace.check(name);
 
     const core::ThreadScope scope(machine.threads);
-    to_blocked(x, bx);
-    if (z.data) to_blocked(z, bz);
+    to_blocked(machine, x, bx);
+    if (z.data) to_blocked(machine, z, bz);
     call(machine, bx, z.data ? View<const float>(bz) : View<const float>(), bx);
-    from_blocked(bx, {}, y, write);
+    from_blocked(machine, bx, {}, y, write);
   }
 
  private:
@@ -127,10 +127,10 @@ void bn_stats(const Exec& exec, View<const float> x, View<float> mean, View<floa
   n.workspace.check(name);
 
   const core::ThreadScope scope(n.machine.threads);
-  to_blocked(x, n.x);
+  to_blocked(n.machine, x, n.x);
   n.norm.statistics(n.x);
-  from_vector(n.norm.mean(), mean, options.write);
-  from_vector(n.norm.var(), var, options.write);
+  from_vector(n.norm.vectors().mean, mean, options.write);
+  from_vector(n.norm.vectors().var, var, options.write);
 }
 
 void bn_apply(const Exec& exec, View<const float> x, const Norm& norm, View<float> y, double eps, const Activation& act,
@@ -146,9 +146,9 @@ void bn_apply(const Exec& exec, View<const float> x, const Norm& norm, View<floa
   n.norm.set_affine(norm.gamma, norm.beta);
   n.norm.set_statistics(norm.mean, norm.var);
   n.norm.fold(eps);
-  to_blocked(x, n.x);
+  to_blocked(n.machine, x, n.x);
   n.norm.apply(n.x, n.y, act);
-  from_blocked(n.y, {}, y, options.write);
+  from_blocked(n.machine, n.y, {}, y, options.write);
 }
 
 void bn_bwd(const Exec& exec, View<const float> dy, View<const float> x, const Norm& norm, View<float> dx,
@@ -168,12 +168,12 @@ void bn_bwd(const Exec& exec, View<const float> dy, View<const float> x, const N
   n.norm.set_affine(norm.gamma, norm.beta);
   n.norm.set_statistics(norm.mean, norm.var);
   n.norm.fold(eps);
-  to_blocked(x, n.x);
-  to_blocked(dy, n.y);
+  to_blocked(n.machine, x, n.x);
+  to_blocked(n.machine, dy, n.y);
   n.norm.backward(n.y, n.x, n.y, act, eps, batch_stats);
-  if (dx.data) from_blocked(n.y, {}, dx, options.write);
-  from_vector(n.norm.dgamma(), dgamma, options.write);
-  from_vector(n.norm.dbeta(), dbeta, options.write);
+  if (dx.data) from_blocked(n.machine, n.y, {}, dx, options.write);
+  from_vector(n.norm.vectors().dgamma, dgamma, options.write);
+  from_vector(n.norm.vectors().dbeta, dbeta, options.write);
 }
 
 index_t bn_workspace(const Exec& exec, const Shape& x) { return Norms(exec, x, {}).workspace.used(); }
@@ -187,7 +187,7 @@ void channel_sum(const Exec& exec, View<const float> x, View<float> y, std::span
   s.workspace.check(name);
 
   const core::ThreadScope scope(s.machine.threads);
-  to_blocked(x, s.x);
+  to_blocked(s.machine, x, s.x);
   ChannelSumArgs a;
   set_extent(a, s.x);
   set_map(a.x, a.xn, a.xb, a.xh, View<const float>(s.x));
@@ -233,6 +233,17 @@ void channel_shuffle(const Exec& exec, View<const float> x, View<float> y, std::
       fail(name, "source has " + std::to_string(c) + " for " + std::to_string(x.shape.c) + " channels");
 
   const core::ThreadScope scope(machine.threads);
+  if (options.write == Write::set && x.sw == 1 && y.sw == 1) {
+    GatherArgs a;
+    a.n = y.shape.n;
+    a.channels = y.shape.c;
+    a.h = y.shape.h;
+    a.w = y.shape.w;
+    set_map(a.x, a.xn, a.xb, a.xh, x);
+    set_map(a.y, a.yn, a.yb, a.yh, y);
+    a.list = source.data();
+    return machine.kernels->gather_channels(a);
+  }
   if (options.write == Write::set) return gather_channels<float>(x, y, source);
 #pragma omp parallel for collapse(2) schedule(static)
   for (index_t n = 0; n < y.shape.n; ++n)
