@@ -1,0 +1,42 @@
+// How the gradient of the weights is cut into tasks: by shape alone, so that sums have one order on any number of
+// threads. Plain code for kernel bodies and for variants.cpp alike, hence with internal linkage.
+#pragma once
+
+#include "kernels/args.hpp"
+
+namespace slimneck::kernels {
+namespace {
+
+constexpr index_t smaller(index_t a, index_t b) { return a < b ? a : b; }
+constexpr index_t larger(index_t a, index_t b) { return a < b ? b : a; }
+constexpr index_t round_up_divide(index_t a, index_t b) { return (a + b - 1) / b; }
+
+/// Rows of y in a strip: the x and dy of one (pair of output blocks, input block) stay in a first level cache of 32 KiB
+/// for all taps. Sums over a strip are added to dw, which also keeps the chains of additions short.
+constexpr index_t grad_strip_rows(const ConvGradArgs& a, index_t lanes) {
+  const index_t row = larger(1, a.ow) * lanes * 4 * (2 + a.stride * a.stride);
+  return larger(1, 32 * 1024 / row);
+}
+
+/// Strips of all images together.
+constexpr index_t grad_strips(const ConvGradArgs& a, index_t lanes) {
+  return a.n * round_up_divide(a.oh, grad_strip_rows(a, lanes));
+}
+
+/// Independent pieces of dw: pairs of output blocks x input blocks.
+constexpr index_t grad_tasks(const ConvGradArgs& a) { return round_up_divide(a.y_blocks, 2) * a.x_blocks; }
+
+/// Where the pieces are too few to share out, the strips are cut into this many parts with a dw each.
+constexpr index_t grad_parts(const ConvGradArgs& a, index_t lanes) {
+  constexpr index_t enough = 16;
+  const index_t tasks = larger(1, grad_tasks(a));
+  return tasks >= enough ? 1 : larger(1, smaller(grad_strips(a, lanes), round_up_divide(enough, tasks)));
+}
+
+/// Floats of dw in blocked order.
+constexpr index_t grad_size(const ConvGradArgs& a, index_t lanes) {
+  return a.y_blocks * a.x_blocks * a.kh * a.kw * lanes * lanes;
+}
+
+}  // namespace
+}  // namespace slimneck::kernels
