@@ -20,41 +20,41 @@ constexpr int accumulators = 12;
 constexpr index_t rounds = 20000;
 
 // Each keeps twelve chains of multiply-adds going: enough for two units of four cycles latency. The empty asm hides the
-// values from the optimiser, which would otherwise know what they become.
-#define SN_CHAINS(Vec, first, multiply_add, constraint)                                              \
-  Vec a0 = first, a1 = first, a2 = first, a3 = first, a4 = first, a5 = first;                        \
-  Vec b0 = first, b1 = first, b2 = first, b3 = first, b4 = first, b5 = first;                        \
-  Vec m = first;                                                                                     \
-  __asm__("" : constraint(m));                                                                       \
-  for (index_t i = 0; i < rounds; ++i) {                                                             \
-    a0 = multiply_add(a0, m), a1 = multiply_add(a1, m), a2 = multiply_add(a2, m);                    \
-    a3 = multiply_add(a3, m), a4 = multiply_add(a4, m), a5 = multiply_add(a5, m);                    \
-    b0 = multiply_add(b0, m), b1 = multiply_add(b1, m), b2 = multiply_add(b2, m);                    \
-    b3 = multiply_add(b3, m), b4 = multiply_add(b4, m), b5 = multiply_add(b5, m);                    \
-    __asm__("" : constraint(a0), constraint(a1), constraint(a2), constraint(a3), constraint(a4), constraint(a5)); \
-    __asm__("" : constraint(b0), constraint(b1), constraint(b2), constraint(b3), constraint(b4), constraint(b5)); \
-  }                                                                                                  \
-  __asm__ volatile("" ::"m"(*&a0), "m"(*&a1), "m"(*&a2), "m"(*&a3), "m"(*&a4), "m"(*&a5));           \
-  __asm__ volatile("" ::"m"(*&b0), "m"(*&b1), "m"(*&b2), "m"(*&b3), "m"(*&b4), "m"(*&b5))
+// values from the optimiser, which would otherwise know what they become; it names registers only, since a variable
+// whose address is taken would live in memory.
+#define SN_CHAINS(Vec, first, multiply_add, r)                                    \
+  Vec a0 = first, a1 = first, a2 = first, a3 = first, a4 = first, a5 = first;     \
+  Vec b0 = first, b1 = first, b2 = first, b3 = first, b4 = first, b5 = first;     \
+  Vec m = first;                                                                  \
+  __asm__("" : "+" r(m));                                                         \
+  for (index_t i = 0; i < rounds; ++i) {                                          \
+    a0 = multiply_add(a0, m), a1 = multiply_add(a1, m), a2 = multiply_add(a2, m); \
+    a3 = multiply_add(a3, m), a4 = multiply_add(a4, m), a5 = multiply_add(a5, m); \
+    b0 = multiply_add(b0, m), b1 = multiply_add(b1, m), b2 = multiply_add(b2, m); \
+    b3 = multiply_add(b3, m), b4 = multiply_add(b4, m), b5 = multiply_add(b5, m); \
+    SN_KEEP(r, a0, a1, a2, a3, a4, a5);                                           \
+    SN_KEEP(r, b0, b1, b2, b3, b4, b5);                                           \
+  }
+#define SN_KEEP(r, a, b, c, d, e, f) __asm__ volatile("" : "+" r(a), "+" r(b), "+" r(c), "+" r(d), "+" r(e), "+" r(f))
 
 #if defined(__x86_64__)
 
 __attribute__((target("avx512f"))) void chains_512() {
 #define SN_FMA(a, m) _mm512_fmadd_ps(a, m, m)
-  SN_CHAINS(__m512, _mm512_set1_ps(0.5F), SN_FMA, "+v");
+  SN_CHAINS(__m512, _mm512_set1_ps(0.5F), SN_FMA, "v")
 #undef SN_FMA
 }
 
 __attribute__((target("avx2,fma"))) void chains_256() {
 #define SN_FMA(a, m) _mm256_fmadd_ps(a, m, m)
-  SN_CHAINS(__m256, _mm256_set1_ps(0.5F), SN_FMA, "+x");
+  SN_CHAINS(__m256, _mm256_set1_ps(0.5F), SN_FMA, "x")
 #undef SN_FMA
 }
 
 /// What plain x86-64 has: a multiplication and an addition.
 void chains_128() {
 #define SN_FMA(a, m) _mm_add_ps(_mm_mul_ps(a, m), m)
-  SN_CHAINS(__m128, _mm_set1_ps(0.5F), SN_FMA, "+x");
+  SN_CHAINS(__m128, _mm_set1_ps(0.5F), SN_FMA, "x")
 #undef SN_FMA
 }
 
@@ -63,7 +63,7 @@ void chains_128() {
 void chains_128() {
   using Vec = float __attribute__((vector_size(16)));
 #define SN_FMA(a, m) ((a) * (m) + (m))
-  SN_CHAINS(Vec, (Vec{0.5F, 0.5F, 0.5F, 0.5F}), SN_FMA, "+w");
+  SN_CHAINS(Vec, (Vec{0.5F, 0.5F, 0.5F, 0.5F}), SN_FMA, "w")
 #undef SN_FMA
 }
 
@@ -146,7 +146,8 @@ double fma_peak(Isa isa, int threads) {
 }
 
 std::vector<Bandwidth> read_bandwidth(int threads) {
-  const std::size_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 1 << 20),
+  const std::size_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10),
+                    l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 1 << 20),
                     l3 = std::max(cache_bytes(_SC_LEVEL3_CACHE_SIZE, 16 << 20), 4 * l2);
   std::vector<Bandwidth> levels{{"L1", l1 / 2}, {"L2", l2 / 2}, {"L3", std::min(l3 / 2, 8 * l2)}, {"DRAM", 2 * l3}};
   std::vector<Tensor> memory;

@@ -31,15 +31,14 @@ void run(benchmark::State& state, const Row& row, const MakeSide& make, const Op
 }
 
 void add(const Row& row, const std::string& implementation, const MakeSide& make, const Options& options, double peak) {
-  benchmark::RegisterBenchmark(
-      row.name(implementation, options.threads).c_str(),
-      [=](benchmark::State& state) {
-        try {
-          run(state, row, make, options, peak);
-        } catch (const std::exception& problem) {
-          state.SkipWithError(problem.what());
-        }
-      })
+  benchmark::RegisterBenchmark(row.name(implementation, options.threads).c_str(),
+                               [=](benchmark::State& state) {
+                                 try {
+                                   run(state, row, make, options, peak);
+                                 } catch (const std::exception& problem) {
+                                   state.SkipWithError(problem.what());
+                                 }
+                               })
       ->UseRealTime()
       ->Unit(benchmark::kMillisecond);
 }

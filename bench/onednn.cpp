@@ -1,5 +1,5 @@
-// The peers. Formats are those that oneDNN likes best, reorders into them are off the clock, everything that it can fuse
-// is fused.
+// The peers. Formats are those that oneDNN likes best, reorders into them are off the clock, everything that it can
+// fuse is fused.
 #ifdef SLIMNECK_WITH_ONEDNN
 
 #include "onednn.hpp"
@@ -24,7 +24,8 @@ std::unique_ptr<Side> make_onednn(const Problem& problem) {
     case Op::conv2d:
     case Op::depthwise: return onednn::make_single(problem);
     case Op::gsconv:
-    case Op::dsc: return problem.row.pass == Pass::fwd ? onednn::make_composite(problem) : onednn::make_training(problem);
+    case Op::dsc:
+      return problem.row.pass == Pass::fwd ? onednn::make_composite(problem) : onednn::make_training(problem);
     case Op::bn_act: return onednn::make_norm(problem);
   }
   return nullptr;
@@ -124,7 +125,9 @@ std::unique_ptr<Side> fastest(const std::vector<std::function<std::unique_ptr<Ch
 Convolution convolution(index_t n, index_t c, index_t h, index_t w, index_t oc, index_t kh, index_t kw, index_t stride,
                         index_t pad_h, index_t pad_w, index_t dilation, index_t groups) {
   Convolution v;
-  const auto extent = [&](index_t in, index_t pad, index_t k) { return (in + 2 * pad - dilation * (k - 1) - 1) / stride + 1; };
+  const auto extent = [&](index_t in, index_t pad, index_t k) {
+    return (in + 2 * pad - dilation * (k - 1) - 1) / stride + 1;
+  };
   v.x = {n, c, h, w};
   v.y = {n, oc, extent(h, pad_h, kh), extent(w, pad_w, kw)};
   v.w = groups > 1 ? Dims{groups, oc / groups, c / groups, kh, kw} : Dims{oc, c, kh, kw};

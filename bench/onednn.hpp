@@ -76,6 +76,9 @@ Convolution convolution(const Problem& problem);
 /// The formats of maps that whole chains are tried in.
 std::vector<Tag> map_formats();
 
+inline const dnnl::normalization_flags scale_and_shift =
+    dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
+
 inline Desc any(const Dims& dims) { return {dims, f32, Tag::any}; }
 
 /// oneDNN's name for an activation and its parameter; undef for what it lacks.

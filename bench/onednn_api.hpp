@@ -1,5 +1,5 @@
-// What differs between oneDNN 2.6 and 3: 2.x makes a primitive from an operation descriptor, 3.x from the engine and the
-// same arguments; activations in post-ops lost their scale.
+// What differs between oneDNN 2.6 and 3: 2.x makes a primitive from an operation descriptor, 3.x from the engine and
+// the same arguments; activations in post-ops lost their scale.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.hpp>

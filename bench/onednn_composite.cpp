@@ -70,8 +70,7 @@ class Composite : public Chain {
     const Concat concat = concat_channels(cpu(), y.get_desc(), {a.get_desc(), b.get_desc()});
     add<dnnl::concat>(concat, {{DNNL_ARG_MULTIPLE_SRC, a}, {DNNL_ARG_MULTIPLE_SRC + 1, b}, {DNNL_ARG_DST, y}});
     const Memory shuffled = make(y.get_desc());
-    const ShuffleFwd shuffle =
-        shuffle_fwd(cpu(), prop_kind::forward_inference, y.get_desc(), static_cast<int>(half));
+    const ShuffleFwd shuffle = shuffle_fwd(cpu(), prop_kind::forward_inference, y.get_desc(), static_cast<int>(half));
     add<dnnl::shuffle_forward>(shuffle, {{DNNL_ARG_SRC, y}, {DNNL_ARG_DST, shuffled}});
   }
 

@@ -11,6 +11,7 @@ namespace {
 struct Formats {
   algorithm kind;
   Tag maps;
+  bool fused = true;  ///< the activation is a post-op; Winograd's algorithm takes only some of them
 };
 
 class Convolved : public Chain {
@@ -29,8 +30,8 @@ class Convolved : public Chain {
   void forward() {
     primitive_attr attr;
     dnnl::post_ops ops;
-    if (p_.activates()) {
-      const auto [kind, alpha] = activation(p_.layer().act);
+    const auto [kind, alpha] = activation(p_.layer().act);
+    if (p_.activates() && formats_.fused) {
       append_activation(ops, kind, alpha, 0);
       attr.set_post_ops(ops);
     }
@@ -43,6 +44,9 @@ class Convolved : public Chain {
                         {DNNL_ARG_DST, y}};
     if (p_.epilogue) arguments.insert({DNNL_ARG_BIAS, vector(p_.bias1)});
     add<dnnl::convolution_forward>(d, arguments);
+    if (p_.activates() && !formats_.fused)
+      add<dnnl::eltwise_forward>(eltwise_fwd(cpu(), prop_kind::forward_inference, kind, y.get_desc(), alpha),
+                                 {{DNNL_ARG_SRC, y}, {DNNL_ARG_DST, y}});
     result(y, c_.y, Tag::nchw);
   }
 
@@ -52,8 +56,7 @@ class Convolved : public Chain {
   }
 
   void backward_x() {
-    const ConvBwdX d =
-        conv_bwd_x(cpu(), formats_.kind, maps(c_.x), any(c_.w), maps(c_.y), c_.geometry, hint());
+    const ConvBwdX d = conv_bwd_x(cpu(), formats_.kind, maps(c_.x), any(c_.w), maps(c_.y), c_.geometry, hint());
     const Memory dx = make(d.diff_src_desc());
     add<dnnl::convolution_backward_data>(d, {{DNNL_ARG_DIFF_DST, load(p_.dy, c_.y, Tag::nchw, d.diff_dst_desc())},
                                              {DNNL_ARG_WEIGHTS, load(p_.w1, c_.w, c_.plain_w, d.weights_desc())},
@@ -62,8 +65,7 @@ class Convolved : public Chain {
   }
 
   void backward_w() {
-    const ConvBwdW d =
-        conv_bwd_w(cpu(), formats_.kind, maps(c_.x), any(c_.w), maps(c_.y), c_.geometry, hint());
+    const ConvBwdW d = conv_bwd_w(cpu(), formats_.kind, maps(c_.x), any(c_.w), maps(c_.y), c_.geometry, hint());
     const Memory dw = make(d.diff_weights_desc());
     add<dnnl::convolution_backward_weights>(d, {{DNNL_ARG_SRC, load(p_.x, c_.x, Tag::nchw, d.src_desc())},
                                                 {DNNL_ARG_DIFF_DST, load(p_.dy, c_.y, Tag::nchw, d.diff_dst_desc())},
@@ -80,12 +82,14 @@ class Convolved : public Chain {
 
 std::unique_ptr<Side> make_single(const Problem& p) {
   if (p.activates() && activation(p.layer().act).first == algorithm::undef) return nullptr;
-  std::vector<Formats> formats{{algorithm::convolution_direct, Tag::any}};
-  if (p.algorithm == kernels::Algorithm::best) formats.push_back({algorithm::convolution_winograd, Tag::any});
-  // "any" is oneDNN's own choice and nearly always the best. The weight gradient of a depthwise convolution is not: some
-  // formats have no code of their own.
+  std::vector<Formats> formats{{algorithm::convolution_direct, Tag::any, true}};
+  if (p.algorithm == kernels::Algorithm::best)
+    for (const bool fused : {true, false})
+      if (fused || p.activates()) formats.push_back({algorithm::convolution_winograd, Tag::any, fused});
+  // "any" is oneDNN's own choice and nearly always the best. The weight gradient of a depthwise convolution is not:
+  // some formats have no code of their own.
   if (p.layer().op == Op::depthwise)
-    for (const Tag tag : map_formats()) formats.push_back({algorithm::convolution_direct, tag});
+    for (const Tag tag : map_formats()) formats.push_back({algorithm::convolution_direct, tag, true});
   std::vector<std::function<std::unique_ptr<Chain>()>> makers;
   for (const Formats& f : formats) makers.emplace_back([&p, f] { return std::make_unique<Convolved>(p, f); });
   return fastest(makers);

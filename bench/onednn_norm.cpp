@@ -8,9 +8,6 @@ namespace slimneck::bench::onednn {
 
 namespace {
 
-constexpr dnnl::normalization_flags scale_and_shift =
-    dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
-
 struct Variant {
   Tag maps;
   bool one_pass;  ///< inference

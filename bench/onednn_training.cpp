@@ -11,9 +11,6 @@ namespace slimneck::bench::onednn {
 
 namespace {
 
-constexpr dnnl::normalization_flags scale_and_shift =
-    dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
-
 struct Variant {
   Tag maps;
   Tag gradient;  ///< of maps for the depthwise weight gradient
@@ -44,7 +41,7 @@ class Training : public Chain {
   /// A convolution with its batch norm and activation: values and gradients.
   struct Stage {
     const Convolution* conv = nullptr;
-    Memory x, z, u, y;                                    ///< convolved, normalised, activated
+    Memory x, z, u, y;  ///< convolved, normalised, activated
     Memory mean, variance, scale, shift;
     Memory dy, dx, dw, dscale, dshift;
     const Numbers* weights = nullptr;

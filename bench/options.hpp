@@ -23,8 +23,8 @@ struct Options {
   static constexpr index_t train_batch = 8;
 };
 
-/// Takes the program's own flags out of argv and leaves the others, which are Google Benchmark's. Throws Error with what
-/// is wrong.
+/// Takes the program's own flags out of argv and leaves the others, which are Google Benchmark's. Throws Error with
+/// what is wrong.
 Options parse(int& argc, char** argv);
 
 /// --benchmark_filter as Google Benchmark understands it: a regular expression to find, '-' in front turns it around.

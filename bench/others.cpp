@@ -1,6 +1,5 @@
 // The sides that are there for comparison only: the scalar specification, and Eigen's matrix product.
 #include <Eigen/Core>
-
 #include <cmath>
 
 #include "side.hpp"

@@ -115,7 +115,8 @@ std::string disagreement(const Problem& p, const std::vector<Numbers>& ours, con
       size += y * y;
     }
     if (!(std::sqrt(distance) <= 1e-4 * std::sqrt(size) + 1e-12))
-      return "result " + std::to_string(r) + " is off by " + std::to_string(std::sqrt(distance / size)) + " of its size";
+      return "result " + std::to_string(r) + " is off by " + std::to_string(std::sqrt(distance / size)) +
+             " of its size";
     if (!magnitude.empty())
       if (std::string found = beyond_bound(p, a, b, magnitude); !found.empty()) return found;
   }

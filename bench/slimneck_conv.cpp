@@ -271,6 +271,7 @@ class Depthwise final : public Convolved {
   [[nodiscard]] WeightArgs weight_args() const {
     WeightArgs a;
     a.o = p_.layer().c;
+    a.c = 1;
     a.kh = p_.layer().kh;
     a.kw = p_.layer().kw;
     a.o_physical = blocks_of(a.o, k_.lanes) * k_.lanes;

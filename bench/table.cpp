@@ -122,7 +122,8 @@ void add_models(Collection& all) {
       ModelOptions options;
       options.height = options.width = size;
       const Graph plain = load_model(name, options).graph;
-      const Graph fused = rewrites::fuse_gs_pair.apply(rewrites::fuse_conv_bn_act.apply(plain, Mode::infer), Mode::infer);
+      const Graph fused =
+          rewrites::fuse_gs_pair.apply(rewrites::fuse_conv_bn_act.apply(plain, Mode::infer), Mode::infer);
       for (const Node& n : fused.nodes()) add_node(all, fused, n, name + "@" + std::to_string(size));
     }
   }
@@ -171,10 +172,19 @@ std::size_t class_index(const Layer& l) {
   return static_cast<std::size_t>(std::find(order.begin(), order.end(), l.kind) - order.begin());
 }
 
+/// Gradients of a convolution alone do not depend on what follows it: named as if it were the usual one.
+Layer with_usual_activation(Layer l) {
+  l.act = kernels::Act::silu;
+  return l;
+}
+
+bool same(const Row& a, const Row& b) { return a.name(a.peer, 1) == b.name(b.peer, 1); }
+
 void add_rows(std::vector<Row>& all, const Layer& l, Pass pass) {
   const bool composite = l.op == Op::gsconv || l.op == Op::dsc;
   if (!composite) {
-    all.push_back({l, pass, "onednn", true});
+    const Row row{l, pass, "onednn", true};
+    if (std::none_of(all.begin(), all.end(), [&](const Row& r) { return same(r, row); })) all.push_back(row);
     return;
   }
   all.push_back({l, pass, "onednn-best", true});
@@ -192,7 +202,8 @@ std::string Layer::shape() const {
   if (dilation != 1) text += "d" + std::to_string(dilation);
   if (groups != 1 && op == Op::conv2d) text += "g" + std::to_string(groups);
   if (op == Op::gsconv && k2 != 5) text += "_dw" + std::to_string(k2);
-  if (act != kernels::Act::silu) text += act == kernels::Act::none ? "_linear" : "_act" + std::to_string(static_cast<int>(act));
+  if (act != kernels::Act::silu)
+    text += act == kernels::Act::none ? "_linear" : "_act" + std::to_string(static_cast<int>(act));
   return text;
 }
 
@@ -286,7 +297,7 @@ std::vector<Row> rows() {
         const bool single = l.op == Op::conv2d || l.op == Op::depthwise;
         if (single == (pass == Pass::fwdbwd) || (!single && pass != Pass::fwd && pass != Pass::fwdbwd)) continue;
         if (kind == "stem" && pass == Pass::bwd_x) continue;  // a picture has no gradient
-        add_rows(all, l, pass);
+        add_rows(all, pass == Pass::fwd || !single ? l : with_usual_activation(l), pass);
       }
   return all;
 }
