@@ -46,12 +46,11 @@ void add(const Row& row, const std::string& implementation, const MakeSide& make
 void add_all(const Options& options) {
   const double peak = fma_peak(options.isa, options.threads);
   for (const Row& row : rows()) {
-    const bool single = row.layer.op == Op::conv2d || row.layer.op == Op::depthwise;
     if (row.peer != "onednn-framework") add(row, "slimneck", make_slimneck, options, peak);
     if (!onednn_version().empty()) add(row, row.peer, make_onednn, options, peak);
     if (row.layer.op == Op::conv2d && row.layer.groups == 1 && row.pass == Pass::fwd)
       add(row, "eigen", make_eigen, options, peak);
-    if (single) add(row, "ref", make_ref, options, peak);
+    if (row.peer != "onednn-framework") add(row, "ref", make_ref, options, peak);
   }
 }
 
@@ -70,6 +69,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   limit_onednn(options.isa);
+  if (options.check) return run_check(options);
   if (options.ratios) return run_ratios(options);
   add_all(options);
   add_plans(options);

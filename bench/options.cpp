@@ -10,6 +10,7 @@ namespace slimneck::bench {
 
 const char* const usage = R"(usage: slimneck_bench [--ratios[=FILE.json]] [options] [Google Benchmark's flags]
   --ratios[=FILE.json]      slimneck and oneDNN in turns, one table row for each; rows as JSON into FILE
+  --check                   no times: both sides against the scalar specification (minutes for the whole table)
   --list                    print the shape table and stop
   --algo=direct|best        without or with Winograd, on both sides (best)
   --isa=scalar|avx2|avx512  instruction set of both sides (the best one here; for scalar oneDNN gets SSE4.1)
@@ -69,6 +70,8 @@ Options parse(int& argc, char** argv) {
     if (flag == "--ratios") {
       o.ratios = true;
       o.json = value;
+    } else if (argument == "--check") {
+      o.check = true;
     } else if (argument == "--list") {
       o.list = true;
     } else if (argument == "--no-epilogue") {

@@ -10,6 +10,7 @@ namespace slimneck::bench {
 
 struct Options {
   bool ratios = false;  ///< interleave with oneDNN instead of running Google Benchmark
+  bool check = false;   ///< compare both sides with the scalar specification instead of timing them
   bool list = false;    ///< print the shape table and stop
   std::string json;     ///< file for the rows; empty for none
   kernels::Algorithm algorithm = kernels::Algorithm::best;

@@ -54,11 +54,11 @@ void interleave(Measured& m, Side& ours, Side& peer, double budget) {
   m.spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / m.ratio;
 }
 
-/// The bound of every element of a single convolution.
-Numbers magnitude_of(const Problem& p) {
+/// What the bound of every element of a single convolution is made from.
+Numbers magnitude_of(const Problem& p, const MakeSide& make) {
   if (p.layer().op != Op::conv2d && p.layer().op != Op::depthwise) return {};
   const Problem absolute = magnitudes(p);
-  const std::unique_ptr<Side> side = make_onednn(absolute);
+  const std::unique_ptr<Side> side = make(absolute);
   side->run();
   return side->results().at(0);
 }
@@ -93,7 +93,8 @@ class Run {
     if (!peer) return;
     ours->run();
     peer->run();
-    const std::string difference = disagreement(problem, ours->results(), peer->results(), magnitude_of(problem));
+    const std::string difference =
+        disagreement(problem, ours->results(), peer->results(), magnitude_of(problem, make_onednn));
     if (!difference.empty()) {
       wrong_ = true;
       return print_failure(row, difference);
@@ -134,6 +135,33 @@ class Run {
 int run_ratios(const Options& options) {
   if (onednn_version().empty()) throw Error("--ratios wants oneDNN, which this build does not have");
   return Run(options).all();
+}
+
+int run_check(const Options& options) {
+  const core::ThreadScope threads(options.threads);
+  const Filter filter(options.filter);
+  int right = 0, wrong = 0;
+  for (const Row& row : rows()) {
+    if (!wanted(row, filter, options.threads)) continue;
+    const Problem problem(row, options);
+    const std::unique_ptr<Side> ref = make_ref(problem);
+    ref->run();
+    const std::vector<Numbers> want = ref->results();
+    const Numbers magnitude = magnitude_of(problem, make_ref);
+    for (const auto& [name, make] :
+         {std::pair<std::string, MakeSide>{"slimneck", make_slimneck}, {row.peer, make_onednn}}) {
+      const std::unique_ptr<Side> side = make(problem);
+      if (!side) continue;
+      side->run();
+      const std::string difference = disagreement(problem, side->results(), want, magnitude);
+      std::printf("%-60s %s (%s)\n", row.name(name, options.threads).c_str(),
+                  difference.empty() ? "ok" : difference.c_str(), side->kernel().c_str());
+      std::fflush(stdout);
+      ++(difference.empty() ? right : wrong);
+    }
+  }
+  std::printf("%d right, %d wrong\n", right, wrong);
+  return wrong > 0 ? 1 : 0;
 }
 
 }  // namespace slimneck::bench

@@ -26,6 +26,9 @@ struct Measured {
 /// two sides disagree.
 int run_ratios(const Options& options);
 
+/// Compares both sides of the wanted rows with the scalar specification. Returns 1 when one of them is wrong.
+int run_check(const Options& options);
+
 // report.cpp
 void print_heading(const Options& options, double peak, const std::vector<Bandwidth>& levels,
                    const std::vector<Bandwidth>& together);

@@ -76,7 +76,7 @@ void add_separable(Collection& all, const Layer& dense) {
   l.op = Op::depthwise;
   l.oc = l.groups = l.c;
   all.add(l);
-  l = dense;
+  l.oc = dense.oc;
   l.op = Op::dsc;
   all.add(l);
 }

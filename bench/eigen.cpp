@@ -1,6 +1,5 @@
-// The sides that are there for comparison only: the scalar specification, and Eigen's matrix product.
+// Eigen's side, for comparison only.
 #include <Eigen/Core>
-#include <cmath>
 
 #include "side.hpp"
 
@@ -8,47 +7,7 @@ namespace slimneck::bench {
 
 namespace {
 
-using View4 = View<float>;
-
-View<const float> weights_of(const Problem& p) {
-  const Layer& l = p.layer();
-  return View<const float>(p.w1.data(), {l.oc, l.c / l.groups, l.kh, l.kw});
-}
-
-Shape input_of(const Problem& p) { return {p.n, p.layer().c, p.layer().h, p.layer().w}; }
 Shape output_of(const Problem& p) { return {p.n, p.layer().oc, p.layer().oh(), p.layer().ow()}; }
-
-kernels::Conv2d geometry_of(const Layer& l) { return {l.stride, l.pad_h, l.pad_w, l.dilation, l.groups}; }
-
-class Reference final : public Side {
- public:
-  explicit Reference(const Problem& p) : p_(p) {
-    const Layer& l = p.layer();
-    const Shape s = p.row.pass == Pass::fwd     ? output_of(p)
-                    : p.row.pass == Pass::bwd_x ? input_of(p)
-                                                : Shape{l.oc, l.c / l.groups, l.kh, l.kw};
-    y_.resize(static_cast<std::size_t>(s.numel()));
-    view_ = View4(y_.data(), s);
-  }
-
-  void run() override {
-    const View<const float> x(p_.x.data(), input_of(p_)), dy(p_.dy.data(), output_of(p_)), w = weights_of(p_);
-    const kernels::Conv2d g = geometry_of(p_.layer());
-    if (p_.row.pass == Pass::bwd_x) return kernels::conv2d_bwd_x<float>(dy, w, view_, g);
-    if (p_.row.pass == Pass::bwd_w) return kernels::conv2d_bwd_w<float>(x, dy, view_, g);
-    View<const float> bias;
-    if (p_.epilogue) bias = View<const float>(p_.bias1.data(), {1, p_.layer().oc, 1, 1});
-    kernels::conv2d_fwd<float>(x, w, bias, view_, g);
-    if (p_.activates()) kernels::act_fwd<float>(view_, view_, {p_.layer().act});
-  }
-  std::vector<Numbers> results() override { return {y_}; }
-  [[nodiscard]] std::string kernel() const override { return "scalar, double sums"; }
-
- private:
-  const Problem& p_;
-  Numbers y_;
-  View4 view_;
-};
 
 /// Columns of x, then one product per picture. Eigen is compiled for the machine that everything is compiled for (plain
 /// x86-64: SSE2), so this shows what a library gives without dispatch at run time.
@@ -101,14 +60,7 @@ class Columns final : public Side {
   Numbers columns_, y_;
 };
 
-bool single(const Problem& p) { return p.layer().op == Op::conv2d || p.layer().op == Op::depthwise; }
-
 }  // namespace
-
-std::unique_ptr<Side> make_ref(const Problem& p) {
-  if (!single(p)) return nullptr;
-  return std::make_unique<Reference>(p);
-}
 
 std::unique_ptr<Side> make_eigen(const Problem& p) {
   const kernels::Act act = p.layer().act;
