@@ -295,7 +295,7 @@ std::vector<Row> rows() {
       for (const Layer& l : table) {
         if (l.kind != kind) continue;
         const bool single = l.op == Op::conv2d || l.op == Op::depthwise;
-        if (single == (pass == Pass::fwdbwd) || (!single && pass != Pass::fwd && pass != Pass::fwdbwd)) continue;
+        if (single ? pass == Pass::fwdbwd : pass == Pass::bwd_x || pass == Pass::bwd_w) continue;
         if (kind == "stem" && pass == Pass::bwd_x) continue;  // a picture has no gradient
         add_rows(all, pass == Pass::fwd || !single ? l : with_usual_activation(l), pass);
       }
