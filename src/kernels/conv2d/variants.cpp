@@ -9,7 +9,15 @@ namespace {
 // ---- Suits
 // -----------------------------------------------------------------------------------------------------------
 
-bool anything(const ConvArgs&, index_t) { return true; }
+bool anything(const ConvArgs& a, index_t) { return a.planes == 0; }
+template <class Args>
+bool square(const Args& a, index_t k, index_t stride, index_t pad) {
+  return a.planes == 0 && a.kh == k && a.kw == k && a.stride == stride && a.pad_h == pad && a.pad_w == pad &&
+         (a.dilation == 1 || k == 1);
+}
+bool is_k3(const ConvArgs& a, index_t) { return square(a, 3, 1, 1); }
+bool is_k3s2(const ConvArgs& a, index_t) { return square(a, 3, 2, 1); }
+bool is_k1(const ConvArgs& a, index_t) { return square(a, 1, 1, 0); }
 bool any_gradient(const ConvGradArgs&, index_t) { return true; }
 
 // ---- Rows per task
@@ -17,6 +25,12 @@ bool any_gradient(const ConvGradArgs&, index_t) { return true; }
 
 /// Weights are read again for every strip, so not too low; at least two tasks for each of 8 threads, so not too high.
 index_t strip_any(const ConvArgs& a, index_t) { return smaller(12, larger(1, a.oh / 16)); }
+
+/// About 30 tiles of pixels, which stay in L2 with all their channels.
+index_t strip_k1(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 420 / larger(1, a.ow))); }
+
+index_t strip_k3(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 12)); }
+index_t strip_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 20 : 8)); }
 
 // ---- Sizes
 // -----------------------------------------------------------------------------------------------------------
@@ -33,10 +47,15 @@ index_t grad_any_workspace(const ConvGradArgs& a, index_t lanes, int) {
 using enum WeightOrder;
 
 const ConvVariant fwd[] = {
+    {"k3", &Kernels::conv_k3, forward, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
+    {"k3s2", &Kernels::conv_k3s2, forward, nullptr, Algorithm::direct, is_k3s2, strip_k3s2, all_weights, no_workspace},
+    {"k1", &Kernels::conv_k1, forward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
     {"any", &Kernels::conv_any, forward, nullptr, Algorithm::direct, anything, strip_any, all_weights, no_workspace},
 };
 
 const ConvVariant bwd_x[] = {
+    {"k3", &Kernels::conv_k3, turned, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
+    {"k1", &Kernels::conv_k1, backward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
     {"any", &Kernels::conv_bwd_x_any, backward, nullptr, Algorithm::direct, anything, strip_any, all_weights,
      no_workspace},
 };

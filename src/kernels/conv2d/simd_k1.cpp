@@ -1,0 +1,109 @@
+// 1x1 convolution of stride 1, and its data gradient with transposed weights:
+//
+//   y[o,p] = sum over c of w[o,c] x[c,p],   p the pixels of a strip of rows, one after the other where memory is dense
+//
+// A tile of 2 output blocks x 14 pixels stays in registers for 8 input blocks: their weights (16 KiB) stay in L1 while
+// the strip goes by, and the strip stays in L2 while the output blocks go by.
+#include "kernels/conv2d/widths.hpp"
+#include "kernels/declare.hpp"
+#include "kernels/epilogue.hpp"
+
+namespace slimneck::kernels::SN_ISA {
+
+namespace {
+
+using namespace simd;
+
+struct Job {
+  const float* x;
+  index_t x_block, blocks;
+  const float* w;
+  index_t w_out;
+  float* y;
+  index_t y_block;
+  bool go_on;          ///< from the sums in y and not from zero
+  const TileEnd* end;  ///< null while more input blocks are to come
+};
+
+template <int O, int P>
+void tile(const Job& j) {
+  Vec acc[O][P];
+  if (j.go_on)
+    load_tile<O, P>(acc, j.y, j.y_block);
+  else
+    clear<O, P>(acc);
+  const float *x = j.x, *w = j.w;
+  for (index_t b = 0; b < j.blocks; ++b, x += j.x_block, w += lanes * lanes) {
+#pragma GCC unroll 32
+    for (int p = 0; p < P; ++p) prefetch(x + (P + p) * lanes);
+    taps<O, P, 1, 0, P>(acc, x, w, j.w_out);
+  }
+  if (j.end)
+    end_tile<O, P>(acc, j.y, j.y_block, *j.end);
+  else
+    store_tile<O, P>(acc, j.y, j.y_block);
+}
+
+using Tile = void (*)(const Job&);
+template <int O, int P>
+struct Make {
+  static constexpr Tile fn = tile<O, P>;
+};
+constexpr Table<Tile> table = table_of_widths<Tile, Make>();
+
+/// One run of neighbouring pixels for one group of output blocks.
+void run_pixels(const ConvArgs& a, Job job, int out, index_t count, TileEnd& end) {
+  constexpr index_t together = 128 / lanes;  // input blocks
+  const Cut c = cut(count, widest[out]);
+  const float *x = job.x, *w = job.w;
+  float* y = job.y;
+  const float* residual = end.residual;
+  for (index_t b = 0; b < a.x_blocks; b += together) {
+    job.blocks = least(together, a.x_blocks - b);
+    job.go_on = b > 0 || a.epilogue.add;
+    job.end = b + job.blocks == a.x_blocks ? &end : nullptr;
+    job.w = w + b * lanes * lanes;
+    index_t at = 0;
+    for (index_t t = 0; t < c.tiles; ++t) {
+      const index_t width = c.width(t);
+      job.x = x + b * a.xb + at * lanes;
+      job.y = y + at * lanes;
+      if (residual) end.residual = residual + at * lanes;
+      table.fn[out][width](job);
+      if (job.end) end.fresh = false;
+      at += width;
+    }
+  }
+}
+
+void run_strip(const ConvArgs& a, index_t n, index_t strip, index_t ob, int out) {
+  const index_t strips = (a.oh + a.strip - 1) / a.strip;
+  const index_t from = strip * a.strip, to = least(a.oh, from + a.strip);
+  const bool dense = a.xh == a.w * lanes && a.yh == a.ow * lanes && (!a.epilogue.residual || a.epilogue.rh == a.yh);
+  const index_t rows = dense ? to - from : 1;
+  for (index_t row = from; row < to; row += rows) {
+    TileEnd end = tile_end(a.epilogue, a.y_blocks, n, ob, row, 0, n * strips + strip, row == from);
+    const Job job{a.x + n * a.xn + row * a.xh,
+                  a.xb,
+                  0,
+                  a.weights + ob * a.x_blocks * lanes * lanes,
+                  a.x_blocks * lanes * lanes,
+                  a.y + n * a.yn + ob * a.yb + row * a.yh,
+                  a.yb,
+                  false,
+                  nullptr};
+    run_pixels(a, job, out, rows * a.ow, end);
+  }
+}
+
+}  // namespace
+
+void conv_k1(const ConvArgs& a) noexcept {
+  const index_t strips = (a.oh + a.strip - 1) / a.strip, groups = group_count(a.y_blocks);
+#pragma omp parallel for collapse(3) schedule(static)
+  for (index_t n = 0; n < a.n; ++n)
+    for (index_t s = 0; s < strips; ++s)
+      for (index_t g = 0; g < groups; ++g) run_strip(a, n, s, 2 * g, group_size(a.y_blocks, 2 * g));
+}
+
+}  // namespace slimneck::kernels::SN_ISA

@@ -1,0 +1,21 @@
+// 3x3 convolution, stride 1, border of one pixel; with turned weights also its own data gradient: see k3.hpp.
+#include "kernels/conv2d/k3.hpp"
+#include "kernels/declare.hpp"
+
+namespace slimneck::kernels::SN_ISA {
+
+namespace {
+
+using namespace simd;
+
+template <int O, int P>
+struct Make {
+  static constexpr k3::Tile fn = k3::tile<O, P, 1>;
+};
+constexpr Table<k3::Tile> table = table_of_widths<k3::Tile, Make>();
+
+}  // namespace
+
+void conv_k3(const ConvArgs& a) noexcept { k3::run<1>(a, table); }
+
+}  // namespace slimneck::kernels::SN_ISA
