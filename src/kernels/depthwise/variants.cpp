@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/depthwise/strip.hpp"
+
 namespace slimneck::kernels {
 
 namespace {
@@ -11,6 +13,26 @@ bool anything(const Args&) {
   return true;
 }
 
+/// Kernels of K x K with padding K/2 and stride 1 or 2. x is the larger map: in and out as the forward sees them.
+template <int K, class Args>
+bool common(const Args& a, index_t h, index_t w, index_t oh, index_t ow) {
+  const auto fits = [&](index_t in, index_t out) { return in > 0 && out == (in - 1) / a.stride + 1; };
+  return a.kh == K && a.kw == K && a.pad_h == K / 2 && a.pad_w == K / 2 && a.dilation == 1 &&
+         (a.stride == 1 || a.stride == 2) && fits(h, oh) && fits(w, ow);
+}
+template <int K>
+bool forward(const DepthwiseArgs& a) {
+  return common<K>(a, a.h, a.w, a.oh, a.ow);
+}
+template <int K>
+bool backward(const DepthwiseArgs& a) {
+  return common<K>(a, a.oh, a.ow, a.h, a.w);
+}
+template <int K>
+bool gradient(const DepthwiseGradArgs& a) {
+  return common<K>(a, a.h, a.w, a.oh, a.ow);
+}
+
 /// Tasks of about 3200 pixels: enough of them for several threads on large maps, and short chains where the moments of
 /// each strip are summed in float.
 index_t strip_rows(const DepthwiseArgs& a, index_t) {
@@ -18,14 +40,24 @@ index_t strip_rows(const DepthwiseArgs& a, index_t) {
 }
 
 index_t workspace_any(const DepthwiseGradArgs& a, index_t lanes) { return a.n * a.blocks * a.kh * a.kw * lanes; }
+index_t workspace_parts(const DepthwiseGradArgs& a, index_t lanes) {
+  const index_t strip = depthwise_grad_strip(a.ow);
+  return (a.oh + strip - 1) / strip * workspace_any(a, lanes);
+}
 
 constexpr DepthwiseVariant fwd[] = {
+    {"k5", &Kernels::depthwise_k5, forward<5>, strip_rows},
+    {"k3", &Kernels::depthwise_k3, forward<3>, strip_rows},
     {"any", &Kernels::depthwise_any, anything<DepthwiseArgs>, strip_rows},
 };
 constexpr DepthwiseVariant bwd_x[] = {
+    {"k5", &Kernels::depthwise_bwd_x_k5, backward<5>, strip_rows},
+    {"k3", &Kernels::depthwise_bwd_x_k3, backward<3>, strip_rows},
     {"any", &Kernels::depthwise_bwd_x_any, anything<DepthwiseArgs>, strip_rows},
 };
 constexpr DepthwiseGradVariant bwd_w[] = {
+    {"k5", &Kernels::depthwise_bwd_w_k5, gradient<5>, workspace_parts},
+    {"k3", &Kernels::depthwise_bwd_w_k3, gradient<3>, workspace_parts},
     {"any", &Kernels::depthwise_bwd_w_any, anything<DepthwiseGradArgs>, workspace_any},
 };
 

@@ -1,0 +1,117 @@
+// Whole strips of planes out of tiles, for kernel bodies.
+#pragma once
+
+#include "kernels/depthwise/rows.hpp"
+#include "kernels/depthwise/tile.hpp"
+#include "kernels/epilogue.hpp"
+
+namespace {
+namespace simd {
+
+using slimneck::kernels::DepthwiseArgs;
+using slimneck::kernels::DepthwiseRows;
+
+/// Which rows of x and of the kernel make row i of y.
+template <class W, bool Turned>
+SN_INLINE TapRows tap_rows(const DepthwiseRows& r, index_t i) {
+  constexpr index_t row = W::K * lanes;
+  TapRows t;
+  if constexpr (W::spreads) {
+    // y row i gets kernel row u from x row (i + pad - u) / 2, for every other u.
+    index_t u = (i + W::pad) % 2;
+    while ((i + W::pad - u) / 2 >= r.h) u += 2;
+    const index_t last = least(W::K - 1, i + W::pad);
+    t.rows = last < u ? 0 : (last - u) / 2 + 1;
+    t.x = r.x + (i + W::pad - u) / 2 * r.xh;
+    t.x_step = -r.xh;
+    t.w = r.weights + u * row;
+    t.w_step = 2 * row;
+    t.w_tap = lanes;
+  } else {
+    const index_t top = i * W::S - W::pad, u0 = most(0, -top), u1 = least(W::K, r.h - top);
+    t.rows = u1 - u0;
+    t.x = r.x + (top + u0) * r.xh;
+    t.x_step = r.xh;
+    t.w = Turned ? r.weights + (W::K * W::K - 1) * lanes - u0 * row : r.weights + u0 * row;
+    t.w_step = Turned ? -row : row;
+    t.w_tap = Turned ? -lanes : lanes;
+  }
+  return t;
+}
+
+/// Rows [first, last) of y, calling done(row, column, pixels) behind each tile. Tiles go down the strip in columns: the
+/// rows under a column of tiles stay in the first level cache, those of a wide map would not.
+template <class W, bool Turned, class Done>
+SN_INLINE void walk(const DepthwiseRows& r, index_t first, index_t last, const Done& done) {
+  const RowCut<W> cut(r.ow);
+  const int border = W::S == 1 || (W::spreads ? r.ow : r.w) % 2 == 0 ? 1 : 2;
+#ifndef DW_BAND
+#define DW_BAND 1
+#endif
+  for (index_t tile0 = 0; tile0 < cut.count; tile0 += DW_BAND) 
+    for (index_t i = first; i < last; ++i) 
+  for (index_t tile = tile0; tile < least(tile0 + DW_BAND, cut.count); ++tile) {
+    const index_t at = cut.begin(tile), pixels = cut.begin(tile + 1) - at;
+    const TapTile run = tap_tiles<W>.of[pixels - 1][at == 0][at + pixels == r.ow ? border : 0];
+    const index_t column = W::spreads ? at / 2 : at * W::S;
+      TapRows t = tap_rows<W, Turned>(r, i);
+      t.x += column * lanes;
+      run(t, r.y + i * r.yh + at * lanes, r.add);
+      done(i, at, pixels);
+    }
+}
+
+struct Nothing {
+  SN_INLINE void operator()(index_t, index_t, index_t) const {}
+};
+
+template <int P>
+SN_INLINE void load_pixels(Vec (&acc)[1][P], const float* y) {
+#pragma GCC unroll 32
+  for (int p = 0; p < P; ++p) acc[0][p] = load(y + p * lanes);
+}
+
+/// Of finished pixels: everything that an Epilogue asks for.
+SN_INLINE void finish(const TileEnd& e, float* y, index_t pixels) {
+  TileEnd at = e;
+  index_t p = 0;
+  for (; p + 4 <= pixels; p += 4) {
+    Vec acc[1][4];
+    load_pixels(acc, y + p * lanes);
+    end_tile<1, 4>(acc, y + p * lanes, 0, at);
+    if (at.residual) at.residual += 4 * lanes;
+    at.fresh = false;
+  }
+  for (; p < pixels; ++p) {
+    Vec acc[1][1] = {{load(y + p * lanes)}};
+    end_tile<1, 1>(acc, y + p * lanes, 0, at);
+    if (at.residual) at.residual += lanes;
+    at.fresh = false;
+  }
+}
+
+/// A whole map.
+template <class W, bool Turned>
+void walk_map(const DepthwiseArgs& a) {
+  const index_t strip = most(a.strip, 1), strips = (a.oh + strip - 1) / strip;
+  const auto& e = a.epilogue;
+  const bool plain = !e.scale && !e.bias && !e.residual && !e.moments && e.act == Act::none;
+#pragma omp parallel for schedule(static)
+  for (index_t task = 0; task < a.n * a.blocks * strips; ++task) {
+    const index_t s = task % strips, b = task / strips % a.blocks, n = task / strips / a.blocks;
+    const index_t first = s * strip, last = least(a.oh, first + strip);
+    const DepthwiseRows r{a.x + n * a.xn + b * a.xb, a.xh, a.h,  a.weights + b * W::K * W::K * lanes,
+                          a.y + n * a.yn + b * a.yb, a.yh, a.w, a.ow, e.add};
+    if (plain) {
+      walk<W, Turned>(r, first, last, Nothing());
+      continue;
+    }
+    walk<W, Turned>(r, first, last, [&](index_t i, index_t at, index_t pixels) {
+      const bool fresh = i == first && at == 0;
+      finish(tile_end(e, a.blocks, n, b, i, at, n * strips + s, fresh), r.y + i * r.yh + at * lanes, pixels);
+    });
+  }
+}
+
+}  // namespace simd
+}  // namespace
