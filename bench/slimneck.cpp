@@ -27,6 +27,7 @@ std::unique_ptr<Side> make_slimneck(const Problem& problem) {
   switch (problem.layer().op) {
     case Op::conv2d: return make_conv(problem);
     case Op::depthwise: return make_depthwise(problem);
+    case Op::bn_act: return make_norm(problem);
     default: return nullptr;
   }
 }

@@ -40,5 +40,6 @@ inline index_t blocks_of(index_t channels, index_t lanes) { return (channels + l
 
 std::unique_ptr<Side> make_conv(const Problem& problem);
 std::unique_ptr<Side> make_depthwise(const Problem& problem);
+std::unique_ptr<Side> make_norm(const Problem& problem);
 
 }  // namespace slimneck::bench
