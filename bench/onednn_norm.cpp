@@ -96,7 +96,6 @@ class Normed : public Chain {
                                              {DNNL_ARG_MEAN, mean},
                                              {DNNL_ARG_VARIANCE, variance},
                                              {DNNL_ARG_SCALE, scale},
-                                             {DNNL_ARG_SHIFT, shift},
                                              {DNNL_ARG_DIFF_SCALE, dscale},
                                              {DNNL_ARG_DIFF_SHIFT, dshift}});
     result(y_, dims_, Tag::nchw);

@@ -158,7 +158,6 @@ class Training : public Chain {
          {DNNL_ARG_MEAN, s.mean},
          {DNNL_ARG_VARIANCE, s.variance},
          {DNNL_ARG_SCALE, s.scale},
-         {DNNL_ARG_SHIFT, s.shift},
          {DNNL_ARG_DIFF_SCALE, s.dscale},
          {DNNL_ARG_DIFF_SHIFT, s.dshift}});
     if (p_.row.weight_gradient || !depthwise(s)) weight_gradient(s, g);
