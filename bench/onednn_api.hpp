@@ -35,6 +35,9 @@ using ShuffleBwd = dnnl::shuffle_backward::primitive_desc;
 
 #if DNNL_VERSION_MAJOR >= 3
 
+/// Does the backward of batch norm want the shift, which it has no use for?
+constexpr bool norm_bwd_takes_shift = false;
+
 inline bool empty(const Desc& d) { return d.get_ndims() == 0; }
 
 inline void append_activation(dnnl::post_ops& ops, algorithm kind, float alpha, float beta) {
@@ -82,6 +85,8 @@ inline ShuffleBwd shuffle_bwd(const engine& e, const Desc& x, int group, const S
 }
 
 #else
+
+constexpr bool norm_bwd_takes_shift = true;
 
 inline bool empty(const Desc& d) { return d.data.ndims == 0; }
 

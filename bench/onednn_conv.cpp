@@ -82,12 +82,13 @@ class Convolved : public Chain {
 
 std::unique_ptr<Side> make_single(const Problem& p) {
   if (p.activates() && activation(p.layer().act).first == algorithm::undef) return nullptr;
-  std::vector<Formats> formats{{algorithm::convolution_direct, Tag::any, true}};
-  if (p.algorithm == kernels::Algorithm::best)
-    for (const bool fused : {true, false})
-      if (fused || p.activates()) formats.push_back({algorithm::convolution_winograd, Tag::any, fused});
-  // "any" is oneDNN's own choice and nearly always the best. The weight gradient of a depthwise convolution is not:
-  // some formats have no code of their own.
+  std::vector<Formats> formats;
+  if (p.row.peer == "onednn-winograd")
+    formats = {{algorithm::convolution_winograd, Tag::any, true}, {algorithm::convolution_winograd, Tag::any, false}};
+  else
+    formats = {{algorithm::convolution_direct, Tag::any, true}};
+  // "any" is oneDNN's own choice and nearly always the best. For depthwise convolutions it is not: of their weight
+  // gradient some formats have no code of their own.
   if (p.layer().op == Op::depthwise)
     for (const Tag tag : map_formats()) formats.push_back({algorithm::convolution_direct, tag, true});
   std::vector<std::function<std::unique_ptr<Chain>()>> makers;

@@ -89,15 +89,16 @@ class Normed : public Chain {
       add<dnnl::eltwise_backward>(eltwise_bwd(cpu(), kind, maps_, alpha, act),
                                   {{DNNL_ARG_SRC, u}, {DNNL_ARG_DIFF_DST, dy}, {DNNL_ARG_DIFF_SRC, dx}});
     }
-    add<dnnl::batch_normalization_backward>(norm_bwd(cpu(), maps_, eps, scale_and_shift, norm),
-                                            {{DNNL_ARG_SRC, x_},
-                                             {DNNL_ARG_DIFF_DST, active ? dx : dy},
-                                             {DNNL_ARG_DIFF_SRC, dx},
-                                             {DNNL_ARG_MEAN, mean},
-                                             {DNNL_ARG_VARIANCE, variance},
-                                             {DNNL_ARG_SCALE, scale},
-                                             {DNNL_ARG_DIFF_SCALE, dscale},
-                                             {DNNL_ARG_DIFF_SHIFT, dshift}});
+    Arguments back{{DNNL_ARG_SRC, x_},
+                   {DNNL_ARG_DIFF_DST, active ? dx : dy},
+                   {DNNL_ARG_DIFF_SRC, dx},
+                   {DNNL_ARG_MEAN, mean},
+                   {DNNL_ARG_VARIANCE, variance},
+                   {DNNL_ARG_SCALE, scale},
+                   {DNNL_ARG_DIFF_SCALE, dscale},
+                   {DNNL_ARG_DIFF_SHIFT, dshift}};
+    if (norm_bwd_takes_shift) back.insert({DNNL_ARG_SHIFT, shift});
+    add<dnnl::batch_normalization_backward>(norm_bwd(cpu(), maps_, eps, scale_and_shift, norm), back);
     result(y_, dims_, Tag::nchw);
     result(dx, dims_, Tag::nchw);
     result(dscale, {channels()}, Tag::x);

@@ -150,16 +150,17 @@ class Training : public Chain {
     const auto [kind, alpha] = activation(p_.layer().act);
     add<dnnl::eltwise_backward>(eltwise_bwd(cpu(), kind, s.u.get_desc(), alpha, act_of(s)),
                                 {{DNNL_ARG_SRC, s.u}, {DNNL_ARG_DIFF_DST, s.dy}, {DNNL_ARG_DIFF_SRC, g}});
+    Arguments norm{{DNNL_ARG_SRC, s.z},
+                   {DNNL_ARG_DIFF_DST, g},
+                   {DNNL_ARG_DIFF_SRC, g},
+                   {DNNL_ARG_MEAN, s.mean},
+                   {DNNL_ARG_VARIANCE, s.variance},
+                   {DNNL_ARG_SCALE, s.scale},
+                   {DNNL_ARG_DIFF_SCALE, s.dscale},
+                   {DNNL_ARG_DIFF_SHIFT, s.dshift}};
+    if (norm_bwd_takes_shift) norm.insert({DNNL_ARG_SHIFT, s.shift});
     add<dnnl::batch_normalization_backward>(
-        norm_bwd(cpu(), s.z.get_desc(), static_cast<float>(Problem::eps), scale_and_shift, norm_of(s)),
-        {{DNNL_ARG_SRC, s.z},
-         {DNNL_ARG_DIFF_DST, g},
-         {DNNL_ARG_DIFF_SRC, g},
-         {DNNL_ARG_MEAN, s.mean},
-         {DNNL_ARG_VARIANCE, s.variance},
-         {DNNL_ARG_SCALE, s.scale},
-         {DNNL_ARG_DIFF_SCALE, s.dscale},
-         {DNNL_ARG_DIFF_SHIFT, s.dshift}});
+        norm_bwd(cpu(), s.z.get_desc(), static_cast<float>(Problem::eps), scale_and_shift, norm_of(s)), norm);
     if (p_.row.weight_gradient || !depthwise(s)) weight_gradient(s, g);
     const ConvBwdX d = conv_bwd_x(cpu(), algorithm::convolution_direct, s.x.get_desc(), any(s.conv->w), g.get_desc(),
                                   s.conv->geometry, conv_of(s, s.x.get_desc(), g.get_desc()));

@@ -74,7 +74,7 @@ class Run {
                   options_.threads > 1 ? read_bandwidth(options_.threads) : std::vector<Bandwidth>{});
     const Filter filter(options_.filter);
     std::string kind;
-    for (const Row& row : rows()) {
+    for (const Row& row : rows(options_)) {
       if (!wanted(row, filter, options_.threads)) continue;
       if (row.layer.kind != kind) print_class(kind = row.layer.kind);
       one(row);
@@ -141,7 +141,7 @@ int run_check(const Options& options) {
   const core::ThreadScope threads(options.threads);
   const Filter filter(options.filter);
   int right = 0, wrong = 0;
-  for (const Row& row : rows()) {
+  for (const Row& row : rows(options)) {
     if (!wanted(row, filter, options.threads)) continue;
     const Problem problem(row, options);
     const std::unique_ptr<Side> ref = make_ref(problem);

@@ -93,6 +93,7 @@ Problem magnitudes(const Problem& problem) {
   Problem p = problem;
   p.epilogue = false;
   p.algorithm = kernels::Algorithm::direct;
+  if (p.row.peer == "onednn-winograd") p.row.peer = "onednn";
   for (Numbers* v : {&p.x, &p.dy, &p.w1})
     for (float& x : *v) x = std::abs(x);
   return p;

@@ -180,11 +180,14 @@ Layer with_usual_activation(Layer l) {
 
 bool same(const Row& a, const Row& b) { return a.name(a.peer, 1) == b.name(b.peer, 1); }
 
-void add_rows(std::vector<Row>& all, const Layer& l, Pass pass) {
+void add_rows(std::vector<Row>& all, const Layer& l, Pass pass, bool winograd) {
   const bool composite = l.op == Op::gsconv || l.op == Op::dsc;
   if (!composite) {
     const Row row{l, pass, "onednn", true};
-    if (std::none_of(all.begin(), all.end(), [&](const Row& r) { return same(r, row); })) all.push_back(row);
+    if (std::any_of(all.begin(), all.end(), [&](const Row& r) { return same(r, row); })) return;
+    all.push_back(row);
+    if (winograd && l.op == Op::conv2d && l.kh == 3 && l.kw == 3 && l.stride == 1 && l.dilation == 1 && l.groups == 1)
+      all.push_back({l, pass, "onednn-winograd", true});
     return;
   }
   all.push_back({l, pass, "onednn-best", true});
@@ -287,7 +290,7 @@ std::vector<Layer> layers() {
   return found;
 }
 
-std::vector<Row> rows() {
+std::vector<Row> rows(const Options& options) {
   std::vector<Row> all;
   const std::vector<Layer> table = layers();
   for (const std::string& kind : classes())
@@ -297,7 +300,8 @@ std::vector<Row> rows() {
         const bool single = l.op == Op::conv2d || l.op == Op::depthwise;
         if (single ? pass == Pass::fwdbwd : pass == Pass::bwd_x || pass == Pass::bwd_w) continue;
         if (kind == "stem" && pass == Pass::bwd_x) continue;  // a picture has no gradient
-        add_rows(all, pass == Pass::fwd || !single ? l : with_usual_activation(l), pass);
+        add_rows(all, pass == Pass::fwd || !single ? l : with_usual_activation(l), pass,
+                 options.algorithm == kernels::Algorithm::best);
       }
   return all;
 }

@@ -58,7 +58,8 @@ std::string_view name_of(Pass pass);
 const std::vector<std::string>& classes();
 
 std::vector<Layer> layers();
-std::vector<Row> rows();
+/// Without Winograd peers where only direct algorithms are asked for.
+std::vector<Row> rows(const Options& options);
 
 /// Does the filter want this row of ratios? It may name either side, with or without the class.
 bool wanted(const Row& row, const Filter& filter, int threads);
