@@ -19,8 +19,8 @@ class Normed final : public Side {
         y_(shape(), k_.lanes),
         dy_(shape(), k_.lanes),
         dx_(shape(), k_.lanes),
-        gamma_(channel_numbers(p.gamma1, x_.blocks(), k_.lanes)),
-        beta_(channel_numbers(p.beta1, x_.blocks(), k_.lanes)) {
+        gamma_(channel_numbers(p.gamma1, k_.lanes)),
+        beta_(channel_numbers(p.beta1, k_.lanes)) {
     x_.set(p.x);
     set_forward();
     if (!train()) return;
@@ -36,7 +36,7 @@ class Normed final : public Side {
 
   std::vector<Numbers> results() override {
     if (!train()) return {y_.plain()};
-    return {y_.plain(), dx_.plain(), plain(dgamma_), plain(dbeta_)};
+    return {y_.plain(), dx_.plain(), plain_numbers(dgamma_, p_.layer().c), plain_numbers(dbeta_, p_.layer().c)};
   }
   [[nodiscard]] std::string kernel() const override { return train() ? "bn_act_train + bn_act_bwd" : "bn_act"; }
 
@@ -47,15 +47,16 @@ class Normed final : public Side {
   [[nodiscard]] Numbers plain(const Tensor& v) const { return {v.data<float>(), v.data<float>() + p_.layer().c}; }
 
   template <class Args>
-  void set_map(Args& a) const {
+  void set_map(Args& a) {
     a.n = p_.n;
     a.blocks = x_.blocks();
     a.h = p_.layer().h;
     a.w = p_.layer().w;
-    a.z = x_.data();
-    a.zn = x_.sn();
-    a.zb = x_.sb();
-    a.zh = x_.sh();
+    const MapRef x = x_.ref();
+    a.z = x.data;
+    a.zn = x.sn;
+    a.zb = x.sb;
+    a.zh = x.sh;
     a.act = train() || p_.epilogue ? p_.layer().act : kernels::Act::none;
     a.slope = 0.01F;
     a.eps = Problem::eps;
@@ -64,10 +65,11 @@ class Normed final : public Side {
   void set_forward() {
     BnArgs& a = forward_;
     set_map(a);
-    a.y = y_.data();
-    a.yn = y_.sn();
-    a.yb = y_.sb();
-    a.yh = y_.sh();
+    const MapRef y = y_.ref();
+    a.y = y.data;
+    a.yn = y.sn;
+    a.yb = y.sb;
+    a.yh = y.sh;
     mean_ = floats(channels());
     var_ = floats(channels());
     scale_ = floats(channels());
@@ -86,14 +88,16 @@ class Normed final : public Side {
   void set_backward() {
     BnGradArgs& a = backward_;
     set_map(a);
-    a.dy = dy_.data();
-    a.dyn = dy_.sn();
-    a.dyb = dy_.sb();
-    a.dyh = dy_.sh();
-    a.dz = dx_.data();
-    a.dzn = dx_.sn();
-    a.dzb = dx_.sb();
-    a.dzh = dx_.sh();
+    const MapRef dy = dy_.ref();
+    a.dy = dy.data;
+    a.dyn = dy.sn;
+    a.dyb = dy.sb;
+    a.dyh = dy.sh;
+    const MapRef dz = dx_.ref();
+    a.dz = dz.data;
+    a.dzn = dz.sn;
+    a.dzb = dz.sb;
+    a.dzh = dz.sh;
     a.mean = forward_.mean;
     a.var = forward_.var;
     a.scale = forward_.scale;
