@@ -457,7 +457,8 @@ void check_adding(const Kernels& kernels, std::span<const ConvVariant> variants,
 TEST_CASE("dense convolutions end with scale, bias, activation, residual, moments, or add to what is there") {
   for (const Case& k : {Case{2, 17, 7, 33, 48, 3, 3, 1, 1, 1}, Case{1, 48, 9, 31, 80, 1, 1, 1, 0, 0},
                         Case{2, 16, 5, 18, 16, 1, 1, 1, 0, 0}, Case{1, 17, 14, 18, 33, 3, 3, 2, 1, 1},
-                        Case{1, 17, 8, 9, 16, 5, 5, 1, 2, 2}, Case{1, 16, 2, 3, 16, 3, 3, 1, 1, 1}}) {
+                        Case{1, 17, 8, 9, 16, 5, 5, 1, 2, 2}, Case{1, 16, 2, 3, 16, 3, 3, 1, 1, 1},
+                        Case{2, 3, 20, 42, 48, 6, 6, 2, 2, 2, 1, true}}) {
     const Problem real(k, Fill::normal), whole(k, Fill::integers);
     for (const Isa isa : available_isas()) {
       const Kernels& kernels = *kernels_of(isa);

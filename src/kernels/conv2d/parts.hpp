@@ -23,19 +23,27 @@ constexpr index_t grad_strips(const ConvGradArgs& a, index_t lanes) {
   return a.n * round_up_divide(a.oh, grad_strip_rows(a, lanes));
 }
 
-/// Independent pieces of dw: pairs of output blocks x input blocks.
-constexpr index_t grad_tasks(const ConvGradArgs& a) { return round_up_divide(a.y_blocks, 2) * a.x_blocks; }
-
-/// Where the pieces are too few to share out, the strips are cut into this many parts with a dw each.
-constexpr index_t grad_parts(const ConvGradArgs& a, index_t lanes) {
+/// Tasks are pairs of output blocks. Where these are too few to share out, the strips are cut into this many parts with
+/// a dw each.
+constexpr index_t grad_parts_of(const ConvGradArgs& a, index_t strips) {
   constexpr index_t enough = 16;
-  const index_t tasks = larger(1, grad_tasks(a));
-  return tasks >= enough ? 1 : larger(1, smaller(grad_strips(a, lanes), round_up_divide(enough, tasks)));
+  const index_t pairs = larger(1, round_up_divide(a.y_blocks, 2));
+  return larger(1, smaller(strips, round_up_divide(enough, pairs)));
 }
+constexpr index_t grad_parts(const ConvGradArgs& a, index_t lanes) { return grad_parts_of(a, grad_strips(a, lanes)); }
 
 /// Floats of dw in blocked order.
 constexpr index_t grad_size(const ConvGradArgs& a, index_t lanes) {
   return a.y_blocks * a.x_blocks * a.kh * a.kw * lanes * lanes;
+}
+
+/// The same for a plain input.
+inline constexpr index_t grad_stem_strip = 4;
+constexpr index_t grad_stem_parts(const ConvGradArgs& a) {
+  return grad_parts_of(a, a.n * round_up_divide(a.oh, grad_stem_strip));
+}
+constexpr index_t grad_stem_size(const ConvGradArgs& a, index_t lanes) {
+  return a.y_blocks * a.planes * a.kh * a.kw * lanes;
 }
 
 }  // namespace

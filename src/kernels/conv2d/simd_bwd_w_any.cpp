@@ -82,25 +82,18 @@ void conv_bwd_w_any(const ConvGradArgs& a) noexcept {
   const index_t taps = a.kh * a.kw, size = grad_size(a, lanes), parts = grad_parts(a, lanes);
   const index_t rows = grad_strip_rows(a, lanes), per_image = (a.oh + rows - 1) / rows, strips = a.n * per_image;
   const index_t pairs = (a.y_blocks + 1) / 2;
-#pragma omp parallel for collapse(3) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static)
   for (index_t part = 0; part < parts; ++part)
-    for (index_t pair = 0; pair < pairs; ++pair)
-      for (index_t ib = 0; ib < a.x_blocks; ++ib) {
-        float* dw = part == 0 ? a.dw : a.workspace + (part - 1) * size;
-        for (index_t ob = 2 * pair; ob < least(a.y_blocks, 2 * pair + 2); ++ob)
-          fill_zero(dw + (ob * a.x_blocks + ib) * taps * lanes * lanes, taps);
-        for (index_t s = part * strips / parts; s < (part + 1) * strips / parts; ++s) {
-          const index_t n = s / per_image, from = s % per_image * rows;
-          add_strip(a, n, from, least(a.oh, from + rows), 2 * pair, ib, dw);
-        }
+    for (index_t pair = 0; pair < pairs; ++pair) {
+      float* dw = part == 0 ? a.dw : a.workspace + (part - 1) * size;
+      const index_t blocks = least(2, a.y_blocks - 2 * pair);
+      fill_zero(dw + 2 * pair * a.x_blocks * taps * lanes * lanes, blocks * a.x_blocks * taps);
+      for (index_t s = part * strips / parts; s < (part + 1) * strips / parts; ++s) {
+        const index_t n = s / per_image, from = s % per_image * rows;
+        for (index_t ib = 0; ib < a.x_blocks; ++ib) add_strip(a, n, from, least(a.oh, from + rows), 2 * pair, ib, dw);
       }
-  if (parts == 1) return;
-#pragma omp parallel for schedule(static)
-  for (index_t i = 0; i < size; i += lanes) {
-    Vec sum = load(a.dw + i);
-    for (index_t part = 1; part < parts; ++part) sum = simd::add(sum, load(a.workspace + (part - 1) * size + i));
-    store(a.dw + i, sum);
-  }
+    }
+  add_parts(a.dw, a.workspace, size, parts);
 }
 
 }  // namespace slimneck::kernels::SN_ISA

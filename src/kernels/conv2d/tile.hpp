@@ -80,5 +80,16 @@ SN_INLINE void outer(Vec (&acc)[O][I], const float* x, const float* dy, index_t 
   }
 }
 
+/// dw += the gradients of the other parts, in their order. Starts its own threads.
+SN_INLINE void add_parts(float* dw, const float* others, index_t size, index_t parts) {
+  if (parts < 2) return;
+#pragma omp parallel for schedule(static)
+  for (index_t i = 0; i < size; i += lanes) {
+    Vec sum = load(dw + i);
+    for (index_t part = 1; part < parts; ++part) sum = add(sum, load(others + (part - 1) * size + i));
+    store(dw + i, sum);
+  }
+}
+
 }  // namespace simd
 }  // namespace

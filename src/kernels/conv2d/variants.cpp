@@ -18,7 +18,9 @@ bool square(const Args& a, index_t k, index_t stride, index_t pad) {
 bool is_k3(const ConvArgs& a, index_t) { return square(a, 3, 1, 1); }
 bool is_k3s2(const ConvArgs& a, index_t) { return square(a, 3, 2, 1); }
 bool is_k1(const ConvArgs& a, index_t) { return square(a, 1, 1, 0); }
-bool any_gradient(const ConvGradArgs&, index_t) { return true; }
+bool is_stem(const ConvArgs& a, index_t) { return a.planes > 0; }
+bool any_gradient(const ConvGradArgs& a, index_t) { return a.planes == 0; }
+bool is_stem_gradient(const ConvGradArgs& a, index_t) { return a.planes > 0; }
 
 // ---- Rows per task
 // ---------------------------------------------------------------------------------------------------
@@ -32,6 +34,10 @@ index_t strip_k1(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 42
 index_t strip_k3(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 12)); }
 index_t strip_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 20 : 8)); }
 
+/// Rows of dx: both parities, with the dy that they read.
+index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 80 ? 40 : 16)); }
+index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 8)); }
+
 // ---- Sizes
 // -----------------------------------------------------------------------------------------------------------
 
@@ -40,6 +46,9 @@ index_t no_workspace(const ConvArgs&, index_t, int) { return 0; }
 index_t grad_any_workspace(const ConvGradArgs& a, index_t lanes, int) {
   return (grad_parts(a, lanes) - 1) * grad_size(a, lanes);
 }
+index_t grad_stem_workspace(const ConvGradArgs& a, index_t lanes, int) {
+  return (grad_stem_parts(a) - 1) * grad_stem_size(a, lanes);
+}
 
 // ---- Variants
 // --------------------------------------------------------------------------------------------------------
@@ -47,6 +56,7 @@ index_t grad_any_workspace(const ConvGradArgs& a, index_t lanes, int) {
 using enum WeightOrder;
 
 const ConvVariant fwd[] = {
+    {"stem", &Kernels::conv_stem, planes, nullptr, Algorithm::direct, is_stem, strip_stem, all_weights, no_workspace},
     {"k3", &Kernels::conv_k3, forward, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
     {"k3s2", &Kernels::conv_k3s2, forward, nullptr, Algorithm::direct, is_k3s2, strip_k3s2, all_weights, no_workspace},
     {"k1", &Kernels::conv_k1, forward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
@@ -54,6 +64,8 @@ const ConvVariant fwd[] = {
 };
 
 const ConvVariant bwd_x[] = {
+    {"k3s2", &Kernels::conv_bwd_x_k3s2, backward, nullptr, Algorithm::direct, is_k3s2, strip_bwd_x_k3s2, all_weights,
+     no_workspace},
     {"k3", &Kernels::conv_k3, turned, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
     {"k1", &Kernels::conv_k1, backward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
     {"any", &Kernels::conv_bwd_x_any, backward, nullptr, Algorithm::direct, anything, strip_any, all_weights,
@@ -61,6 +73,7 @@ const ConvVariant bwd_x[] = {
 };
 
 const ConvGradVariant bwd_w[] = {
+    {"stem", &Kernels::conv_bwd_w_stem, planes, Algorithm::direct, is_stem_gradient, grad_stem_workspace},
     {"any", &Kernels::conv_bwd_w_any, forward, Algorithm::direct, any_gradient, grad_any_workspace},
 };
 

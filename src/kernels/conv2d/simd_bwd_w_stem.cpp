@@ -1,0 +1,204 @@
+// Gradient of the weights of a convolution that reads a plain NCHW picture:
+//
+//   dw[o,c,u,v] = sum over n, i, j of dy[n,o,i,j] x[n,c, i*s - ph + u*d, j*s - pw + v*d]   in WeightOrder::planes
+//
+// A row of taps is a pair (c, u). 4 rows of 6 taps for one output block, or 2 for two, stay in registers (24; half as
+// many where there are 16 registers) while a strip of rows of dy goes by; a pixel is O loads and 6 broadcasts for each
+// row of taps. Pixels near the border test each tap.
+#include "kernels/conv2d/parts.hpp"
+#include "kernels/conv2d/widths.hpp"
+#include "kernels/declare.hpp"
+#include "kernels/epilogue.hpp"
+
+namespace slimneck::kernels::SN_ISA {
+
+namespace {
+
+using namespace simd;
+
+/// Rows of taps together, for two output blocks.
+constexpr int rows_of_two = tile_pixels == 14 ? 2 : 1;
+
+struct Job {
+  const float* x[2 * rows_of_two];  ///< for each row of taps: its row of x, at tap 0 of column 0 (which may be outside)
+  index_t tap, pixel;               ///< strides in x, floats
+  const float* dy;
+  index_t dy_block;
+  index_t columns, whole_from, whole_to;  ///< columns of dy, those whose taps are all inside
+  index_t start, extent;                  ///< tap v of column j is inside when 0 <= start + j*pixel + v*tap < extent
+};
+
+template <int O, int R, int K>
+SN_INLINE void border(Vec (&acc)[O][R * K], const Job& j, index_t from, index_t to) {
+  for (index_t p = from; p < to; ++p)
+#pragma GCC unroll 8
+    for (int v = 0; v < K; ++v) {
+      const index_t at = j.start + p * j.pixel + v * j.tap;
+      if (at < 0 || at >= j.extent) continue;
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Vec b = splat(j.x[r][p * j.pixel + v * j.tap]);
+#pragma GCC unroll 8
+        for (int o = 0; o < O; ++o)
+          acc[o][r * K + v] = fma(b, load(j.dy + o * j.dy_block + p * lanes), acc[o][r * K + v]);
+      }
+    }
+}
+
+/// One row of dy; taps D apart (0: job.tap).
+template <int O, int R, int K, int D>
+SN_INLINE void add_row(Vec (&acc)[O][R * K], const Job& j) {
+  border<O, R, K>(acc, j, 0, j.whole_from);
+  const float* x[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) x[r] = j.x[r] + j.whole_from * j.pixel;
+  const float* dy = j.dy + j.whole_from * lanes;
+  for (index_t p = j.whole_from; p < j.whole_to; ++p, dy += lanes) {
+    Vec g[O];
+#pragma GCC unroll 8
+    for (int o = 0; o < O; ++o) g[o] = load(dy + o * j.dy_block);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < K; ++v) {
+        const Vec b = splat(x[r][v * (D > 0 ? D : j.tap)]);
+#pragma GCC unroll 8
+        for (int o = 0; o < O; ++o) acc[o][r * K + v] = fma(b, g[o], acc[o][r * K + v]);
+      }
+      x[r] += j.pixel;
+    }
+  }
+  border<O, R, K>(acc, j, j.whole_to, j.columns);
+}
+
+/// Rows [from, to) of image n for R rows of taps from number q on, taps [v0, v0 + K).
+struct Place {
+  index_t n, from, to, ob, q, v0;
+  float* dw;
+};
+
+template <int O, int R, int K, int D>
+void add_strip(const ConvGradArgs& a, const Place& p) {
+  const index_t w_row = a.kw * lanes, w_out = a.planes * a.kh * w_row;
+  float* dw = p.dw + p.ob * w_out + p.q * w_row + p.v0 * lanes;
+  Vec acc[O][R * K];
+#pragma GCC unroll 8
+  for (int o = 0; o < O; ++o)
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < K; ++v) acc[o][r * K + v] = load(dw + o * w_out + r * w_row + v * lanes);
+  Job j{};
+  j.tap = a.dilation;
+  j.pixel = a.stride;
+  j.dy_block = a.yb;
+  j.columns = a.ow;
+  j.start = p.v0 * a.dilation - a.pad_w;
+  j.extent = a.w;
+  index_t from = 0, to = a.ow;
+  while (from < to && j.start + from * a.stride < 0) ++from;
+  while (from < to && j.start + (to - 1) * a.stride + (K - 1) * a.dilation >= a.w) --to;
+  j.whole_from = from;
+  j.whole_to = to;
+  for (index_t row = p.from; row < p.to; ++row) {
+    bool inside = true;
+    for (int r = 0; r < R; ++r) {
+      const index_t c = (p.q + r) / a.kh, h = row * a.stride - a.pad_h + (p.q + r) % a.kh * a.dilation;
+      inside = inside && h >= 0 && h < a.h;
+      j.x[r] = a.x + p.n * a.xn + c * a.xb + h * a.xh + j.start;
+    }
+    if (!inside) continue;
+    j.dy = a.dy + p.n * a.yn + p.ob * a.yb + row * a.yh;
+    add_row<O, R, K, D>(acc, j);
+  }
+#pragma GCC unroll 8
+  for (int o = 0; o < O; ++o)
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < K; ++v) store(dw + o * w_out + r * w_row + v * lanes, acc[o][r * K + v]);
+}
+
+/// The rows of [from, to) for which all of the R rows of taps from q on are inside.
+template <int R>
+SN_INLINE void shared_rows(const ConvGradArgs& a, const Place& p, index_t& from, index_t& to) {
+  from = p.from;
+  to = p.to;
+  for (int r = 0; r < R; ++r) {
+    const index_t offset = (p.q + r) % a.kh * a.dilation - a.pad_h;
+    while (from < to && from * a.stride + offset < 0) ++from;
+    while (from < to && (to - 1) * a.stride + offset >= a.h) --to;
+  }
+}
+
+template <int O, int R, int K, int D>
+void add_rows(const ConvGradArgs& a, Place p) {
+  index_t from = 0, to = 0;
+  const index_t first = p.from, last = p.to;
+  shared_rows<R>(a, p, from, to);
+  p.from = from;
+  p.to = to;
+  add_strip<O, R, K, D>(a, p);
+  if constexpr (R > 1) {
+    // Near the upper and lower border some of the rows of taps are outside: one by one.
+    for (int r = 0; r < R; ++r, ++p.q) {
+      p.from = first;
+      p.to = from;
+      if (p.from < p.to) add_strip<O, 1, K, D>(a, p);
+      p.from = most(to, from);
+      p.to = last;
+      if (p.from < p.to) add_strip<O, 1, K, D>(a, p);
+    }
+  }
+}
+
+/// All taps of one group of output blocks for one strip.
+template <int O>
+void add_group(const ConvGradArgs& a, Place p) {
+  constexpr int together = 2 * rows_of_two / O;
+  const index_t rows = a.planes * a.kh;
+  const bool six = a.kw == 6 && a.dilation == 1;
+  for (p.q = 0; p.q < rows;) {
+    const bool all = rows - p.q >= together;
+    if (six) {
+      p.v0 = 0;
+      (all ? add_rows<O, together, 6, 1> : add_rows<O, 1, 6, 1>)(a, p);
+    } else {
+      for (p.v0 = 0; p.v0 < a.kw;) {
+        const bool three = a.kw - p.v0 >= 3;
+        if (three)
+          (all ? add_rows<O, together, 3, 0> : add_rows<O, 1, 3, 0>)(a, p);
+        else
+          (all ? add_rows<O, together, 1, 0> : add_rows<O, 1, 1, 0>)(a, p);
+        p.v0 += three ? 3 : 1;
+      }
+    }
+    p.q += all ? together : 1;
+  }
+}
+
+}  // namespace
+
+void conv_bwd_w_stem(const ConvGradArgs& a) noexcept {
+  const index_t size = grad_stem_size(a, lanes), parts = grad_stem_parts(a), rows = grad_stem_strip;
+  const index_t per_image = (a.oh + rows - 1) / rows, strips = a.n * per_image, pairs = (a.y_blocks + 1) / 2;
+  const index_t w_out = a.planes * a.kh * a.kw * lanes;
+#pragma omp parallel for collapse(2) schedule(static)
+  for (index_t part = 0; part < parts; ++part)
+    for (index_t pair = 0; pair < pairs; ++pair) {
+      Place p{};
+      p.dw = part == 0 ? a.dw : a.workspace + (part - 1) * size;
+      p.ob = 2 * pair;
+      const bool two = p.ob + 1 < a.y_blocks;
+      for (index_t i = 0; i < (two ? 2 : 1) * w_out; i += lanes) store(p.dw + p.ob * w_out + i, zero());
+      for (index_t s = part * strips / parts; s < (part + 1) * strips / parts; ++s) {
+        p.n = s / per_image;
+        p.from = s % per_image * rows;
+        p.to = least(a.oh, p.from + rows);
+        (two ? add_group<2> : add_group<1>)(a, p);
+      }
+    }
+  add_parts(a.dw, a.workspace, size, parts);
+}
+
+}  // namespace slimneck::kernels::SN_ISA
