@@ -4,6 +4,8 @@
 
 namespace slimneck::core {
 
+int thread_index() noexcept { return omp_get_thread_num(); }
+
 ThreadScope::ThreadScope(int threads) noexcept : before_(omp_get_max_threads()) {
   omp_set_num_threads(threads > 0 ? threads : before_);
 }

@@ -3,6 +3,9 @@
 
 namespace slimneck::core {
 
+/// Of the calling thread in its team, from 0: where its private scratch lies.
+int thread_index() noexcept;
+
 /// Sets the number of OpenMP threads for the parallel regions that the current thread starts; restores it at the end.
 class ThreadScope {
  public:

@@ -113,3 +113,12 @@ struct DepthwiseGradArgs {
 };
 
 }  // namespace slimneck::kernels
+
+#include "kernels/detect/args.hpp"     // IWYU pragma: export
+#include "kernels/gsconv/args.hpp"     // IWYU pragma: export
+#include "kernels/norm/args.hpp"       // IWYU pragma: export
+#include "kernels/optim/args.hpp"      // IWYU pragma: export
+#include "kernels/pointwise/args.hpp"  // IWYU pragma: export
+#include "kernels/pool/args.hpp"       // IWYU pragma: export
+#include "kernels/resize/args.hpp"     // IWYU pragma: export
+#include "kernels/shuffle/args.hpp"    // IWYU pragma: export

@@ -16,7 +16,7 @@
 #include "core/threads.hpp"
 #include "kernels/dispatch.hpp"
 
-namespace slimneck::test {
+namespace slimneck::blocked {
 
 /// Floats whose last one is followed by a page that faults, and whose first one follows such a page closely.
 class Guarded {
@@ -184,4 +184,4 @@ void for_each_isa(F&& body) {
   }
 }
 
-}  // namespace slimneck::test
+}  // namespace slimneck::blocked

@@ -4,7 +4,7 @@
 #include "kernels/norm/moments.hpp"
 
 using namespace slimneck;
-using namespace slimneck::test;
+using namespace slimneck::blocked;
 using kernels::Act;
 using kernels::Kernels;
 
@@ -285,14 +285,22 @@ TEST_CASE("moments of a depthwise convolution") {
           kernels::DepthwiseArgs a = forward_args(c, x, w.packed.data(), y);
           if (!v.suits(a)) continue;
           CAPTURE(v.name);
-          const kernels::MomentParts parts{c.n, c.oh(), c.ow(), strip};
           const index_t channels = x.blocks * k.lanes;
-          Guarded moments(parts.floats(channels));
+          Guarded moments(kernels::moments_floats(c.n, c.oh(), strip, channels));
           a.strip = strip;
           a.epilogue.moments = moments.data();
           (k.*v.run)(a);
           std::vector<float> mean(static_cast<std::size_t>(channels)), var(mean), mean_wanted(mean), var_wanted(mean);
-          kernels::merge_moments(moments.data(), parts, channels, mean.data(), var.data());
+          kernels::merge_moments({.n = c.n,
+                                  .h = c.oh(),
+                                  .w = c.ow(),
+                                  .strip = strip,
+                                  .first = 0,
+                                  .last = channels,
+                                  .channels = channels,
+                                  .moments = moments.data(),
+                                  .mean = mean.data(),
+                                  .var = var.data()});
           const Shape vector{1, c.c, 1, 1};
           kernels::bn_stats<float>(y.view, View<float>(mean_wanted.data(), vector),
                                    View<float>(var_wanted.data(), vector));

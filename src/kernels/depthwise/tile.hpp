@@ -61,6 +61,7 @@ struct TapRows {
   const float* w;
   index_t w_step, w_tap;  ///< to the next kernel row, to the next tap of a row: negative when the taps are turned
   index_t rows;
+  const float* ahead;  ///< the row that the next row of y reads for the first time; null where it is near anyway
 };
 
 template <class W, int PX, bool L, int R>
@@ -93,8 +94,21 @@ void tap_tile(const TapRows& t, float* y, bool add) {
 #pragma GCC unroll 32
     for (int p = 0; p < PX; ++p) acc[p] = zero();
   }
-  const float *x = t.x, *w = t.w;
-  for (index_t u = 0; u < t.rows; ++u, x += t.x_step, w += t.w_step) tap_row<W, PX, L, R>(acc, x, w, t.w_tap);
+  // A few lines ahead with each kernel row, not all at once: the cache can wait for so many only.
+  constexpr int columns = W::spreads ? (PX + 1) / 2 : PX * W::S, each = (columns + W::K - 1) / W::K;
+  const float *x = t.x, *w = t.w, *ahead = t.ahead;
+  for (index_t u = 0; u < t.rows; ++u, x += t.x_step, w += t.w_step) {
+    if (ahead) {
+#pragma GCC unroll 16
+      for (int p = 0; p < each; ++p) prefetch(ahead + p * lanes);
+      if (!W::spreads && W::S == 2) {
+#pragma GCC unroll 16
+        for (int p = 0; p < each; ++p) prefetch(ahead + t.x_step + p * lanes);
+      }
+      ahead += each * lanes;
+    }
+    tap_row<W, PX, L, R>(acc, x, w, t.w_tap);
+  }
 #pragma GCC unroll 32
   for (int p = 0; p < PX; ++p) store(y + p * lanes, acc[p]);
 }

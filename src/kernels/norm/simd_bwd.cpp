@@ -1,0 +1,119 @@
+// Batch normalisation with its activation, backward. With g = dy act'(z scale + bias):
+//   dbeta = sum g,  dgamma = q sum g (z - mean),  dz = P g + Q (z - mean) + R      (norm/args.hpp)
+//
+// Sums are in float within a part of about a thousand values and in double across parts.
+#include "kernels/declare.hpp"
+#include "kernels/norm/parts.hpp"
+#include "kernels/simd_math.hpp"
+
+namespace slimneck::kernels::SN_ISA {
+
+using namespace simd;
+
+namespace {
+
+/// Partial sums of blocks [first, last); g is stored where it is given.
+template <Act act, bool keep>
+SN_INLINE void sums(const BnGradArgs& a, index_t first, index_t last) {
+  const index_t channels = a.blocks * lanes, dense_h = a.w * lanes;
+  const bool dense = a.dyh == dense_h && a.zh == dense_h && (!keep || a.gh == dense_h);
+  for_each_part(a.n, first, last, a.h, moments_strip(a.h, a.w), [&](const Part& p) SN_INLINE_BODY {
+    const Vec scale = load(a.scale + p.b * lanes), bias = load(a.bias + p.b * lanes);
+    const Vec mean = load(a.mean + p.b * lanes);
+    const float* dy = a.dy + p.n * a.dyn + p.b * a.dyb + p.row * a.dyh;
+    const float* z = a.z + p.n * a.zn + p.b * a.zb + p.row * a.zh;
+    float* g = keep ? a.g + p.n * a.gn + p.b * a.gb + p.row * a.gh : nullptr;
+    const Span span = span_of(p.rows, a.w, dense);
+    Vec s = zero(), t = zero();
+    for (index_t r = 0; r < span.rows; ++r)
+      for (index_t i = 0; i < span.floats; i += lanes) {
+        const Vec zv = load(z + r * a.zh + i);
+        Vec value;
+        const Vec gv = mul(load(dy + r * a.dyh + i), activate_grad<act>(a.slope, fma(zv, scale, bias), value));
+        if constexpr (keep) store(g + r * a.gh + i, gv);
+        s = simd::add(s, gv);
+        t = fma(gv, sub(zv, mean), t);
+      }
+    float* to = a.workspace + p.index * 2 * channels + p.b * lanes;
+    store(to, s);
+    store(to + channels, t);
+  });
+}
+
+/// dgamma, dbeta and the coefficients of blocks [first, last), in double.
+void finish(const BnGradArgs& a, index_t first, index_t last) noexcept {
+  const index_t channels = a.blocks * lanes, parts = a.n * strips_of(a.h, moments_strip(a.h, a.w));
+  const double count = static_cast<double>(most(1, a.n * a.h * a.w));
+  double s[lanes], t[lanes];
+  for (index_t b = first; b < last; ++b) {
+    merge_sums(a.workspace + b * lanes, parts, 2 * channels, lanes, s);
+    merge_sums(a.workspace + channels + b * lanes, parts, 2 * channels, lanes, t);
+    for (index_t k = 0; k < lanes; ++k) {
+      const index_t c = b * lanes + k;
+      const double q = 1 / __builtin_sqrt(static_cast<double>(a.var[c]) + a.eps),
+                   scale = static_cast<double>(a.scale[c]);
+      a.dbeta[c] = static_cast<float>(s[k]);
+      a.dgamma[c] = static_cast<float>(q * t[k]);
+      a.coefficients[c] = a.scale[c];
+      a.coefficients[channels + c] = a.batch_stats ? static_cast<float>(-scale * q * q * t[k] / count) : 0;
+      a.coefficients[2 * channels + c] = a.batch_stats ? static_cast<float>(-scale * s[k] / count) : 0;
+    }
+  }
+}
+
+/// dz = P g + Q (z - mean) + R, where from is g, or dy and g is computed.
+template <Act act, bool stored>
+SN_INLINE void apply(const BnGradArgs& a, index_t first, index_t last) {
+  const index_t channels = a.blocks * lanes, dense_h = a.w * lanes;
+  const float* source = stored ? a.g : a.dy;
+  const index_t sn = stored ? a.gn : a.dyn, sb = stored ? a.gb : a.dyb, sh = stored ? a.gh : a.dyh;
+  const bool dense = sh == dense_h && a.zh == dense_h && a.dzh == dense_h;
+  for_each_part(a.n, first, last, a.h, moments_strip(a.h, a.w), [&](const Part& p) SN_INLINE_BODY {
+    const Vec scale = load(a.scale + p.b * lanes), bias = load(a.bias + p.b * lanes);
+    const Vec mean = load(a.mean + p.b * lanes);
+    const float* k = a.coefficients + p.b * lanes;
+    const Vec P = load(k), Q = load(k + channels), R = load(k + 2 * channels);
+    const float* from = source + p.n * sn + p.b * sb + p.row * sh;
+    const float* z = a.z + p.n * a.zn + p.b * a.zb + p.row * a.zh;
+    float* dz = a.dz + p.n * a.dzn + p.b * a.dzb + p.row * a.dzh;
+    const Span span = span_of(p.rows, a.w, dense);
+    for (index_t r = 0; r < span.rows; ++r)
+      for (index_t i = 0; i < span.floats; i += lanes) {
+        const Vec zv = load(z + r * a.zh + i);
+        Vec g = load(from + r * sh + i), value;
+        if constexpr (!stored) g = mul(g, activate_grad<act>(a.slope, fma(zv, scale, bias), value));
+        store(dz + r * a.dzh + i, fma(P, g, fma(Q, sub(zv, mean), R)));
+      }
+  });
+}
+
+}  // namespace
+
+void bn_act_bwd_sums(const BnGradArgs& a) noexcept {
+  with_act(a.act, [&]<Act act>() { a.g ? sums<act, true>(a, 0, a.blocks) : sums<act, false>(a, 0, a.blocks); });
+  finish(a, 0, a.blocks);
+}
+
+void bn_act_bwd_apply(const BnGradArgs& a) noexcept {
+  if (a.g) return apply<Act::none, true>(a, 0, a.blocks);
+  with_act(a.act, [&]<Act act>() { apply<act, false>(a, 0, a.blocks); });
+}
+
+void bn_act_bwd(const BnGradArgs& args) noexcept {
+  BnGradArgs a = args;
+  a.g = a.dz;
+  a.gn = a.dzn;
+  a.gb = a.dzb;
+  a.gh = a.dzh;
+  const index_t group = blocks_in_cache(a.n, a.h, a.w, 3);
+  with_act(a.act, [&]<Act act>() {
+    for (index_t b = 0; b < a.blocks; b += group) {
+      const index_t last = least(b + group, a.blocks);
+      sums<act, true>(a, b, last);
+      finish(a, b, last);
+      apply<Act::none, true>(a, b, last);
+    }
+  });
+}
+
+}  // namespace slimneck::kernels::SN_ISA
