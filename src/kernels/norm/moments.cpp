@@ -47,10 +47,11 @@ void merge_moments(const MomentsArgs& a) noexcept {
   }
 }
 
-void merge_sums(const float* from, index_t parts, index_t stride, index_t channels, double* to) noexcept {
+void merge_sums(const float* from, index_t parts, index_t stride, index_t first, index_t channels,
+                double* to) noexcept {
   for (index_t c = 0; c < channels; ++c) to[c] = 0;
   for (index_t part = 0; part < parts; ++part)
-    for (index_t c = 0; c < channels; ++c) to[c] += static_cast<double>(from[part * stride + c]);
+    for (index_t c = 0; c < channels; ++c) to[c] += static_cast<double>(from[part * stride + first + c]);
 }
 
 }  // namespace slimneck::kernels

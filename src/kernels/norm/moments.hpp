@@ -40,8 +40,8 @@ inline constexpr index_t moments_strip(index_t h, index_t w) {
   return rows < 1 ? 1 : rows > h && h > 0 ? h : rows;
 }
 
-/// Sums in double over parts: to[c] = sum of from[part * stride + c] for c < channels.
-SLIMNECK_EXPORT void merge_sums(const float* from, index_t parts, index_t stride, index_t channels,
+/// Sums in double over parts: to[c] = sum of from[part * stride + first + c] for c < channels.
+SLIMNECK_EXPORT void merge_sums(const float* from, index_t parts, index_t stride, index_t first, index_t channels,
                                 double* to) noexcept;
 
 }  // namespace slimneck::kernels

@@ -121,7 +121,7 @@ void map_sum(const ChannelSumArgs& a) noexcept {
   });
   double sum[lanes];
   for (index_t b = 0; b < a.blocks; ++b) {
-    merge_sums(a.workspace + b * lanes, a.n * strips_of(a.h, strip), channels, lanes, sum);
+    merge_sums(a.workspace, a.n * strips_of(a.h, strip), channels, b * lanes, lanes, sum);
     for (index_t c = 0; c < lanes; ++c) a.y[b * lanes + c] = static_cast<float>(sum[c]);
   }
 }

@@ -46,8 +46,8 @@ void finish(const BnGradArgs& a, index_t first, index_t last) noexcept {
   const double count = static_cast<double>(most(1, a.n * a.h * a.w));
   double s[lanes], t[lanes];
   for (index_t b = first; b < last; ++b) {
-    merge_sums(a.workspace + b * lanes, parts, 2 * channels, lanes, s);
-    merge_sums(a.workspace + channels + b * lanes, parts, 2 * channels, lanes, t);
+    merge_sums(a.workspace, parts, 2 * channels, b * lanes, lanes, s);
+    merge_sums(a.workspace, parts, 2 * channels, channels + b * lanes, lanes, t);
     for (index_t k = 0; k < lanes; ++k) {
       const index_t c = b * lanes + k;
       const double q = 1 / __builtin_sqrt(static_cast<double>(a.var[c]) + a.eps),
