@@ -1,6 +1,7 @@
 #include "kernels/conv2d/variants.hpp"
 
 #include "kernels/conv2d/parts.hpp"
+#include "kernels/conv2d/winograd.hpp"
 
 namespace slimneck::kernels {
 
@@ -57,6 +58,10 @@ using enum WeightOrder;
 
 const ConvVariant fwd[] = {
     {"stem", &Kernels::conv_stem, planes, nullptr, Algorithm::direct, is_stem, strip_stem, all_weights, no_workspace},
+    {"winograd4", &Kernels::winograd4_conv, forward, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
+     winograd4_strip, winograd4_weights, winograd4_workspace},
+    {"winograd2", &Kernels::winograd2_conv, forward, &Kernels::winograd2_prepare, Algorithm::best, winograd2_suits,
+     winograd2_strip, winograd2_weights, winograd2_workspace},
     {"k3", &Kernels::conv_k3, forward, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
     {"k3s2", &Kernels::conv_k3s2, forward, nullptr, Algorithm::direct, is_k3s2, strip_k3s2, all_weights, no_workspace},
     {"k1", &Kernels::conv_k1, forward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
@@ -66,6 +71,10 @@ const ConvVariant fwd[] = {
 const ConvVariant bwd_x[] = {
     {"k3s2", &Kernels::conv_bwd_x_k3s2, backward, nullptr, Algorithm::direct, is_k3s2, strip_bwd_x_k3s2, all_weights,
      no_workspace},
+    {"winograd4", &Kernels::winograd4_conv, turned, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
+     winograd4_strip, winograd4_weights, winograd4_workspace},
+    {"winograd2", &Kernels::winograd2_conv, turned, &Kernels::winograd2_prepare, Algorithm::best, winograd2_suits,
+     winograd2_strip, winograd2_weights, winograd2_workspace},
     {"k3", &Kernels::conv_k3, turned, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
     {"k1", &Kernels::conv_k1, backward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
     {"any", &Kernels::conv_bwd_x_any, backward, nullptr, Algorithm::direct, anything, strip_any, all_weights,
@@ -74,6 +83,8 @@ const ConvVariant bwd_x[] = {
 
 const ConvGradVariant bwd_w[] = {
     {"stem", &Kernels::conv_bwd_w_stem, planes, Algorithm::direct, is_stem_gradient, grad_stem_workspace},
+    {"winograd4", &Kernels::winograd4_bwd_w, forward, Algorithm::best, winograd4_grad_suits, winograd4_grad_workspace},
+    {"winograd2", &Kernels::winograd2_bwd_w, forward, Algorithm::best, winograd2_grad_suits, winograd2_grad_workspace},
     {"any", &Kernels::conv_bwd_w_any, forward, Algorithm::direct, any_gradient, grad_any_workspace},
 };
 

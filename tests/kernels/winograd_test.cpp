@@ -1,0 +1,454 @@
+// Winograd convolutions against the reference: F(2x2) without any difference on integers, F(4x4) within the tolerance
+// that decides where it may be used; every ISA, any number of threads bit for bit.
+#include "kernels/conv2d/winograd.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/threads.hpp"
+#include "kernels/dispatch.hpp"
+
+using namespace slimneck;
+using kernels::Act;
+using kernels::ConvArgs;
+using kernels::Kernels;
+using kernels::WeightArgs;
+using kernels::WeightOrder;
+
+namespace {
+
+struct Case {
+  index_t n, c, o, h, w;
+};
+
+/// Odd counts of channels and blocks, maps smaller than a tile, ragged borders, no image.
+const Case small[] = {{1, 1, 1, 1, 1},     {1, 3, 17, 2, 3},    {3, 15, 16, 5, 4}, {2, 16, 15, 4, 4},
+                      {1, 17, 33, 9, 14},  {1, 64, 16, 7, 21},  {1, 16, 64, 8, 8}, {2, 33, 49, 13, 6},
+                      {0, 16, 16, 8, 8},   {1, 16, 16, 1, 40},  {9, 5, 7, 3, 3},   {1, 8, 8, 45, 2},
+                      {1, 16, 16, 37, 61}, {1, 20, 12, 16, 333}};
+
+index_t whole(index_t channels, index_t lanes) { return (channels + lanes - 1) / lanes * lanes; }
+
+/// A blocked map with room between its rows, blocks and images; the room holds NaN, which no kernel may read.
+struct Map {
+  std::vector<float> memory;
+  View<float> view;
+  Map(const Shape& shape, index_t lanes, bool gaps) {
+    const index_t blocks = whole(shape.c, lanes) / lanes, gap = gaps ? lanes : 0;
+    view = View<float>(nullptr, shape, lanes);
+    view.sh = shape.w * lanes + gap;
+    view.sc = shape.h * view.sh + 2 * gap;
+    view.sn = blocks * view.sc + 3 * gap;
+    memory.assign(static_cast<std::size_t>(shape.n * view.sn), std::nanf(""));
+    view.data = memory.data();
+    for (index_t n = 0; n < shape.n; ++n)
+      for (index_t c = 0; c < blocks * lanes; ++c)
+        for (index_t h = 0; h < shape.h; ++h)
+          for (index_t w = 0; w < shape.w; ++w) view.at(n, c, h, w) = 0;
+  }
+  template <class F>
+  void fill(F&& next) {
+    const Shape& s = view.shape;
+    for (index_t n = 0; n < s.n; ++n)
+      for (index_t c = 0; c < s.c; ++c)
+        for (index_t h = 0; h < s.h; ++h)
+          for (index_t w = 0; w < s.w; ++w) view.at(n, c, h, w) = next();
+  }
+};
+
+struct Numbers {
+  std::mt19937 engine{7};
+  bool integers;
+  float operator()() {
+    return integers ? static_cast<float>(static_cast<int>(engine() % 9) - 4)
+                    : std::normal_distribution<float>()(engine);
+  }
+};
+
+enum class Way { forward, backward };
+
+/// Everything about one convolution on one ISA.
+struct Run {
+  Case q;
+  Way way;
+  index_t m, lanes, in, out;
+  const Kernels& k;
+  Map x, y;
+  std::vector<float> weights, packed, prepared, workspace;
+  ConvArgs args;
+
+  Run(const Case& shape, Way direction, index_t tile, const Kernels& table, bool integers, bool gaps)
+      : q(shape),
+        way(direction),
+        m(tile),
+        lanes(table.lanes),
+        in(way == Way::forward ? q.c : q.o),
+        out(way == Way::forward ? q.o : q.c),
+        k(table),
+        x({q.n, in, q.h, q.w}, lanes, gaps),
+        y({q.n, out, q.h, q.w}, lanes, gaps),
+        weights(static_cast<std::size_t>(q.o * q.c * 9)) {
+    Numbers next{.integers = integers};
+    x.fill(next);
+    for (float& w : weights) w = next();
+    prepare();
+    args.n = q.n;
+    args.x_blocks = whole(in, lanes) / lanes;
+    args.y_blocks = whole(out, lanes) / lanes;
+    args.h = args.oh = q.h;
+    args.w = args.ow = q.w;
+    args.kh = args.kw = 3;
+    args.pad_h = args.pad_w = 1;
+    args.x = x.view.data;
+    args.xn = x.view.sn;
+    args.xb = x.view.sc;
+    args.xh = x.view.sh;
+    args.y = y.view.data;
+    args.yn = y.view.sn;
+    args.yb = y.view.sc;
+    args.yh = y.view.sh;
+    args.weights = prepared.data();
+    args.strip = m == 4 ? kernels::winograd4_strip(args, lanes) : kernels::winograd2_strip(args, lanes);
+  }
+
+  void prepare() {
+    const index_t o = whole(q.o, lanes), c = whole(q.c, lanes);
+    packed.resize(static_cast<std::size_t>(o * c * 9));
+    WeightArgs w;
+    w.from = weights.data();
+    w.to = packed.data();
+    w.o = q.o;
+    w.c = q.c;
+    w.kh = w.kw = 3;
+    w.o_physical = o;
+    w.c_physical = c;
+    w.order = way == Way::forward ? WeightOrder::forward : WeightOrder::turned;
+    k.pack_weights(w);
+    prepared.resize(
+        static_cast<std::size_t>(m == 4 ? kernels::winograd4_weights(o, c, 9) : kernels::winograd2_weights(o, c, 9)));
+    w.from = packed.data();
+    w.to = prepared.data();
+    m == 4 ? k.winograd4_prepare(w) : k.winograd2_prepare(w);
+  }
+
+  void operator()(int threads) {
+    const core::ThreadScope scope(threads);
+    workspace.assign(static_cast<std::size_t>(m == 4 ? kernels::winograd4_workspace(args, lanes, threads)
+                                                     : kernels::winograd2_workspace(args, lanes, threads)),
+                     std::nanf(""));
+    args.workspace = workspace.data();
+    m == 4 ? k.winograd4_conv(args) : k.winograd2_conv(args);
+  }
+
+  Tensor reference() const {
+    Tensor want({q.n, out, q.h, q.w});
+    const View<const float> w(weights.data(), {q.o, q.c, 3, 3});
+    const kernels::Conv2d geometry{.pad_h = 1, .pad_w = 1};
+    if (way == Way::forward)
+      kernels::conv2d_fwd<float>(x.view, w, {}, want.view<float>(), geometry);
+    else
+      kernels::conv2d_bwd_x<float>(x.view, w, want.view<float>(), geometry);
+    return want;
+  }
+};
+
+struct Difference {
+  index_t mismatches = 0;
+  double worst = 0, relative = 0;  ///< largest of the largest |b|; in the L2 norm
+};
+
+Difference compare(View<const float> a, View<const float> b) {
+  Difference d;
+  double largest = 0, errors = 0, squares = 0;
+  const Shape& s = b.shape;
+  for (index_t n = 0; n < s.n; ++n)
+    for (index_t c = 0; c < s.c; ++c)
+      for (index_t h = 0; h < s.h; ++h)
+        for (index_t w = 0; w < s.w; ++w) {
+          const double got = a.at(n, c, h, w), want = b.at(n, c, h, w), e = std::fabs(got - want);
+          if (!(e == 0)) ++d.mismatches;
+          if (!(e <= d.worst)) d.worst = e;
+          largest = std::max(largest, std::fabs(want));
+          errors += e * e;
+          squares += want * want;
+        }
+  d.worst = largest > 0 ? d.worst / largest : d.worst;
+  d.relative = squares > 0 ? std::sqrt(errors / squares) : std::sqrt(errors);
+  return d;
+}
+
+template <class F>
+void on_every_isa(F&& f) {
+  for (const Isa isa : kernels::available_isas()) {
+    CAPTURE(std::string(kernels::name_of(isa)));
+    f(*kernels::kernels_of(isa));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Winograd F(2x2) is exact on integers, F(4x4) close, whatever the shape") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : small)
+      for (const Way way : {Way::forward, Way::backward})
+        for (const index_t m : {2, 4})
+          for (const bool gaps : {false, true}) {
+            CAPTURE(q.n);
+            CAPTURE(q.c);
+            CAPTURE(q.o);
+            CAPTURE(q.h);
+            CAPTURE(q.w);
+            CAPTURE(m);
+            Run run(q, way, m, k, true, gaps);
+            const Tensor want = run.reference();
+            for (const int threads : {1, 2, 3}) {
+              CAPTURE(threads);
+              run.y.fill([] { return std::nanf(""); });
+              run(threads);
+              const Difference d = compare(run.y.view, want.view<float>());
+              if (m == 2)
+                CHECK(d.mismatches == 0);
+              else
+                CHECK(d.worst <= 2e-5);
+            }
+          }
+  });
+}
+
+TEST_CASE("Winograd F(4x4) stays within 1e-5 of the norm and 5e-5 of the largest value on real layers") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : {Case{1, 16, 16, 40, 40}, Case{1, 64, 64, 20, 20}, Case{1, 128, 64, 20, 20},
+                          Case{1, 256, 32, 10, 10}, Case{1, 512, 32, 10, 10}})
+      for (const index_t m : {2, 4}) {
+        CAPTURE(q.c);
+        CAPTURE(m);
+        Run run(q, Way::forward, m, k, false, false);
+        run(1);
+        const Difference d = compare(run.y.view, run.reference().view<float>());
+        CHECK(d.relative <= (m == 4 ? 1e-5 : 1e-6));
+        CHECK(d.worst <= (m == 4 ? 5e-5 : 5e-6));
+      }
+  });
+}
+
+TEST_CASE("Winograd finishes its sums: scale, bias, activation, residual, or adds to what is there") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : {Case{2, 17, 33, 9, 14}, Case{1, 16, 16, 8, 8}})
+      for (const index_t m : {2, 4})
+        for (const Act act : {Act::none, Act::silu, Act::relu, Act::leaky_relu}) {
+          CAPTURE(m);
+          CAPTURE(static_cast<int>(act));
+          Run run(q, Way::forward, m, k, true, true);
+          const Tensor sums = run.reference();
+          const index_t channels = whole(q.o, run.lanes);
+          std::vector<float> scale(static_cast<std::size_t>(channels), 0), bias = scale;
+          Numbers next{.integers = false};
+          for (index_t c = 0; c < q.o; ++c) {
+            scale[static_cast<std::size_t>(c)] = next();
+            bias[static_cast<std::size_t>(c)] = next();
+          }
+          Map residual({q.n, q.o, q.h, q.w}, run.lanes, true);
+          residual.fill(next);
+          kernels::Epilogue& e = run.args.epilogue;
+          e.act = act;
+          e.slope = 0.1F;
+          e.scale = scale.data();
+          e.bias = bias.data();
+          e.residual = residual.view.data;
+          e.rn = residual.view.sn;
+          e.rb = residual.view.sc;
+          e.rh = residual.view.sh;
+          Tensor want({q.n, q.o, q.h, q.w});
+          const View<float> w = want.view<float>();
+          for (index_t n = 0; n < q.n; ++n)
+            for (index_t c = 0; c < q.o; ++c)
+              for (index_t i = 0; i < q.h; ++i)
+                for (index_t j = 0; j < q.w; ++j) {
+                  const auto channel = static_cast<std::size_t>(c);
+                  const double z =
+                      static_cast<double>(sums.view<float>().at(n, c, i, j)) * static_cast<double>(scale[channel]) +
+                      static_cast<double>(bias[channel]);
+                  w.at(n, c, i, j) = static_cast<float>(kernels::act_value({act, 0.1}, z) +
+                                                        static_cast<double>(residual.view.at(n, c, i, j)));
+                }
+          run(2);
+          CHECK(compare(run.y.view, w).worst <= (m == 4 ? 2e-5 : 1e-6));
+        }
+  });
+}
+
+TEST_CASE("Winograd adds to y when asked") {
+  on_every_isa([](const Kernels& k) {
+    for (const index_t m : {2, 4}) {
+      const Case q{2, 17, 33, 9, 14};
+      Run run(q, Way::backward, m, k, true, true);
+      Tensor want = run.reference();
+      Numbers next{.integers = true};
+      run.y.fill(next);
+      kernels::add<float>(want.view<float>(), run.y.view, want.view<float>());
+      run.args.epilogue.add = true;
+      run(3);
+      const Difference d = compare(run.y.view, want.view<float>());
+      if (m == 2)
+        CHECK(d.mismatches == 0);
+      else
+        CHECK(d.worst <= 2e-5);
+    }
+  });
+}
+
+TEST_CASE("Winograd gathers the moments of each part, the same on any number of threads") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : {Case{2, 17, 33, 9, 14}, Case{3, 16, 16, 40, 160}, Case{2, 5, 40, 6, 3}})
+      for (const index_t m : {2, 4}) {
+        CAPTURE(q.h);
+        CAPTURE(m);
+        Run run(q, Way::forward, m, k, false, true);
+        const index_t channels = whole(q.o, run.lanes), strips = (q.h + run.args.strip - 1) / run.args.strip;
+        std::vector<float> first;
+        for (const int threads : {1, 2, 3}) {
+          std::vector<float> moments(static_cast<std::size_t>(q.n * strips * 3 * channels), std::nanf(""));
+          run.args.epilogue.moments = moments.data();
+          run(threads);
+          if (first.empty()) first = moments;
+          CHECK(first == moments);
+        }
+        for (index_t part = 0; part < q.n * strips; ++part)
+          for (index_t c = 0; c < q.o; ++c) {
+            const float* row = first.data() + part * 3 * channels + c;
+            const double offset = static_cast<double>(row[0]);
+            double sum = 0, squares = 0, size = 0;
+            const index_t top = part % strips * run.args.strip;
+            for (index_t i = top; i < std::min(q.h, top + run.args.strip); ++i)
+              for (index_t j = 0; j < q.w; ++j) {
+                const double d = static_cast<double>(run.y.view.at(part / strips, c, i, j)) - offset;
+                sum += d;
+                squares += d * d;
+                size += std::fabs(d);
+              }
+            CHECK(std::fabs(sum - static_cast<double>(row[channels])) <= 1e-5 * size);
+            CHECK(std::fabs(squares - static_cast<double>(row[2 * channels])) <= 1e-5 * squares);
+          }
+      }
+  });
+}
+
+namespace {
+
+/// The gradient of the weights of one convolution on one ISA.
+struct GradRun {
+  Case q;
+  index_t m, lanes;
+  const Kernels& k;
+  Map x, dy;
+  std::vector<float> packed, workspace;
+  Tensor dw;
+  kernels::ConvGradArgs args;
+
+  GradRun(const Case& shape, index_t tile, const Kernels& table, bool integers, bool gaps)
+      : q(shape),
+        m(tile),
+        lanes(table.lanes),
+        k(table),
+        x({q.n, q.c, q.h, q.w}, lanes, gaps),
+        dy({q.n, q.o, q.h, q.w}, lanes, gaps),
+        dw({q.o, q.c, 3, 3}) {
+    Numbers next{.integers = integers};
+    x.fill(next);
+    dy.fill(next);
+    args.n = q.n;
+    args.x_blocks = whole(q.c, lanes) / lanes;
+    args.y_blocks = whole(q.o, lanes) / lanes;
+    args.h = args.oh = q.h;
+    args.w = args.ow = q.w;
+    args.kh = args.kw = 3;
+    args.pad_h = args.pad_w = 1;
+    args.x = x.view.data;
+    args.xn = x.view.sn;
+    args.xb = x.view.sc;
+    args.xh = x.view.sh;
+    args.dy = dy.view.data;
+    args.yn = dy.view.sn;
+    args.yb = dy.view.sc;
+    args.yh = dy.view.sh;
+    packed.resize(static_cast<std::size_t>(args.x_blocks * args.y_blocks * 9 * lanes * lanes));
+    args.dw = packed.data();
+  }
+
+  void operator()(int threads) {
+    const core::ThreadScope scope(threads);
+    workspace.assign(static_cast<std::size_t>(m == 4 ? kernels::winograd4_grad_workspace(args, lanes, threads)
+                                                     : kernels::winograd2_grad_workspace(args, lanes, threads)),
+                     std::nanf(""));
+    args.workspace = workspace.data();
+    for (float& w : packed) w = std::nanf("");
+    m == 4 ? k.winograd4_bwd_w(args) : k.winograd2_bwd_w(args);
+    WeightArgs w;
+    w.from = packed.data();
+    w.to = dw.data<float>();
+    w.o = q.o;
+    w.c = q.c;
+    w.kh = w.kw = 3;
+    w.o_physical = args.y_blocks * lanes;
+    w.c_physical = args.x_blocks * lanes;
+    w.order = WeightOrder::forward;
+    k.unpack_weights(w);
+  }
+
+  Tensor reference() const {
+    Tensor want({q.o, q.c, 3, 3});
+    kernels::conv2d_bwd_w<float>(x.view, dy.view, want.view<float>(), {.pad_h = 1, .pad_w = 1});
+    return want;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("Winograd weight gradients: F(2x2) exact on integers, F(4x4) close, the same on any number of threads") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : small)
+      for (const index_t m : {2, 4})
+        for (const bool gaps : {false, true}) {
+          CAPTURE(q.n);
+          CAPTURE(q.c);
+          CAPTURE(q.o);
+          CAPTURE(q.h);
+          CAPTURE(q.w);
+          CAPTURE(m);
+          GradRun run(q, m, k, true, gaps);
+          const Tensor want = run.reference();
+          std::vector<float> first;
+          for (const int threads : {1, 2, 3}) {
+            CAPTURE(threads);
+            run(threads);
+            const Difference d = compare(run.dw.view<float>(), want.view<float>());
+            if (m == 2)
+              CHECK(d.mismatches == 0);
+            else
+              CHECK(d.worst <= 2e-5);
+            if (threads == 1) first = run.packed;
+            CHECK(first == run.packed);
+          }
+        }
+  });
+}
+
+TEST_CASE("Winograd F(4x4) weight gradients stay within 1e-5 of the norm on real layers") {
+  on_every_isa([](const Kernels& k) {
+    for (const Case& q : {Case{2, 16, 16, 80, 80}, Case{2, 64, 64, 20, 20}, Case{1, 128, 64, 20, 20},
+                          Case{8, 256, 32, 10, 10}, Case{1, 512, 32, 10, 10}})
+      for (const index_t m : {2, 4}) {
+        CAPTURE(q.c);
+        CAPTURE(m);
+        GradRun run(q, m, k, false, false);
+        run(2);
+        const Difference d = compare(run.dw.view<float>(), run.reference().view<float>());
+        CHECK(d.relative <= (m == 4 ? 1e-5 : 1e-6));
+        CHECK(d.worst <= (m == 4 ? 5e-5 : 5e-6));
+      }
+  });
+}
