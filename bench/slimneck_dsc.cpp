@@ -1,7 +1,5 @@
-// The library's side of depthwise separable convolution, from the kernels that a plan has for it: both convolutions
-// with fused ends in inference; in training with moments, one pass for each batch norm, and back.
-#include "kernels/norm/args.hpp"
-#include "kernels/norm/moments.hpp"
+// The library's side of depthwise separable convolution.
+#include "kernels/dsc/dsc.hpp"
 #include "slimneck.hpp"
 
 namespace slimneck::bench {
@@ -9,97 +7,9 @@ namespace slimneck::bench {
 namespace {
 
 using Direction = ConvCall::Direction;
-using kernels::BnArgs;
-using kernels::BnGradArgs;
-using kernels::Kernels;
+using kernels::MapAt;
 
-/// Batch norm and activation behind one of the convolutions, in training.
-class Norm {
- public:
-  Norm() = default;
-  Norm(const Problem& p, index_t lanes, const Shape& map, const Numbers& gamma, const Numbers& beta, index_t strip)
-      : z(map, lanes), y(map, lanes), dz(map, lanes), strip_(strip), lanes_(lanes) {
-    const index_t channels = z.blocks() * lanes;
-    gamma_ = channel_numbers(gamma, lanes);
-    beta_ = channel_numbers(beta, lanes);
-    for (Tensor* t : {&mean_, &var_, &scale_, &bias_, &dgamma, &dbeta}) *t = floats(channels);
-    coefficients_ = floats(3 * channels);
-    moments_ = floats(kernels::moments_floats(map.n, map.h, strip, channels));
-    workspace_ = floats(kernels::bn_workspace(map.n, z.blocks(), map.h, map.w, lanes));
-    set(forward_, p);
-    const MapRef out = y.ref(), gradient = dz.ref();
-    forward_.y = out.data;
-    forward_.yn = out.sn;
-    forward_.yb = out.sb;
-    forward_.yh = out.sh;
-    set(backward_, p);
-    backward_.dz = gradient.data;
-    backward_.dzn = gradient.sn;
-    backward_.dzb = gradient.sb;
-    backward_.dzh = gradient.sh;
-    backward_.dgamma = dgamma.data<float>();
-    backward_.dbeta = dbeta.data<float>();
-    backward_.coefficients = coefficients_.data<float>();
-    backward_.workspace = workspace_.data<float>();
-  }
-
-  [[nodiscard]] float* moments() { return moments_.data<float>(); }
-
-  void set_gradient(const MapRef& dy) {
-    backward_.dy = dy.data;
-    backward_.dyn = dy.sn;
-    backward_.dyb = dy.sb;
-    backward_.dyh = dy.sh;
-  }
-
-  /// z with its moments -> y.
-  void forward(const Kernels& k) {
-    const index_t channels = z.blocks() * lanes_;
-    kernels::MomentsArgs m;
-    m.n = z.shape().n;
-    m.h = z.shape().h;
-    m.w = z.shape().w;
-    m.strip = strip_;
-    m.last = m.channels = channels;
-    m.moments = moments();
-    m.mean = mean_.data<float>();
-    m.var = var_.data<float>();
-    kernels::merge_moments(m);
-    kernels::bn_fold(channels, m.mean, m.var, gamma_.data<float>(), beta_.data<float>(), Problem::eps,
-                     scale_.data<float>(), bias_.data<float>());
-    k.bn_act(forward_);
-  }
-  void backward(const Kernels& k) const { k.bn_act_bwd(backward_); }
-
-  BlockedMap z, y, dz;
-  Tensor dgamma, dbeta;
-
- private:
-  template <class Args>
-  void set(Args& a, const Problem& p) {
-    const MapRef in = z.ref();
-    a.n = in.shape.n;
-    a.blocks = z.blocks();
-    a.h = in.shape.h;
-    a.w = in.shape.w;
-    a.z = in.data;
-    a.zn = in.sn;
-    a.zb = in.sb;
-    a.zh = in.sh;
-    a.mean = mean_.data<float>();
-    a.var = var_.data<float>();
-    a.scale = scale_.data<float>();
-    a.bias = bias_.data<float>();
-    a.eps = Problem::eps;
-    a.act = p.layer().act;
-    a.slope = 0.01F;
-  }
-
-  index_t strip_ = 1, lanes_ = 1;
-  Tensor gamma_, beta_, mean_, var_, scale_, bias_, coefficients_, moments_, workspace_;
-  BnArgs forward_;
-  BnGradArgs backward_;
-};
+MapAt at(const MapRef& m) { return {m.data, m.sn, m.sb, m.sh}; }
 
 class Separable final : public Side {
  public:
@@ -107,47 +17,47 @@ class Separable final : public Side {
       : p_(p),
         context_(p),
         x_({p.n, p.layer().c, p.layer().h, p.layer().w}, lanes()),
-        middle_(map(p.layer().c), lanes()),
+        a_(map(p.layer().c), lanes()),
         y_(map(p.layer().oc), lanes()) {
     x_.set(p.x);
-    bias1_ = channel_numbers(p.bias1, lanes());
-    bias2_ = channel_numbers(p.bias2, lanes());
-    first_ = {context_, geometry(), Direction::forward, x_.ref(), middle_.ref(), p.w1, epilogue(bias1_)};
-    second_ = {context_, {}, Direction::forward, middle_.ref(), y_.ref(), p.w2.data(), epilogue(bias2_)};
-    if (train()) set_training();
+    depthwise_ = {context_, geometry(), Direction::forward, x_.ref(), a_.ref(), p.w1};
+    pointwise_ = {context_, {}, Direction::forward, a_.ref(), y_.ref(), p.w2.data()};
+    dsc_.depthwise = depthwise_.args;
+    dsc_.variant = pointwise_.variant;
+    dsc_.pointwise = pointwise_.args;
+    dsc_.a = at(a_.ref());
+    dsc_.y = at(y_.ref());
+    dsc_.act = train() || p.activates() ? p.layer().act : kernels::Act::none;
+    dsc_.slope = 0.01F;
+    for (const Numbers* v : {&p.bias1, &p.bias2, &p.gamma1, &p.beta1, &p.gamma2, &p.beta2})
+      given_.push_back(channel_numbers(*v, lanes()));
+    if (train())
+      set_training();
+    else if (p.epilogue)
+      inference_ = {nullptr, given_[0].data<float>(), nullptr, given_[1].data<float>()};
   }
 
   void run() override {
-    const Kernels& k = context_.kernels;
-    first_.run(k);
-    if (train()) one_.forward(k);
-    second_.run(k);
-    if (!train()) return;
-    two_.forward(k);
-    two_.backward(k);
-    second_weights_.run(k);
-    second_data_.run(k);
-    one_.backward(k);
-    first_weights_.run(k);
-    first_data_.run(k);
+    if (!train()) return kernels::dsc_infer(context_.kernels, dsc_, inference_);
+    kernels::dsc_train(context_.kernels, dsc_, training_);
+    kernels::dsc_bwd(context_.kernels, dsc_, training_, gradient_);
   }
 
   std::vector<Numbers> results() override {
     if (!train()) return {y_.plain()};
-    const Kernels& k = context_.kernels;
     const Layer& l = p_.layer();
-    return {two_.y.plain(),
+    return {y_.plain(),
             dx_.plain(),
-            first_weights_.plain(k),
-            plain_numbers(one_.dgamma, l.c),
-            plain_numbers(one_.dbeta, l.c),
-            second_weights_.plain(k),
-            plain_numbers(two_.dgamma, l.oc),
-            plain_numbers(two_.dbeta, l.oc)};
+            unpack_depthwise(context_.kernels, dw1_, l.c, l.kh, l.kw),
+            plain_numbers(made1_[2], l.c),
+            plain_numbers(made1_[3], l.c),
+            weight_gradient_.plain(context_.kernels),
+            plain_numbers(made2_[2], l.oc),
+            plain_numbers(made2_[3], l.oc)};
   }
 
   [[nodiscard]] std::string kernel() const override {
-    return std::string(first_.variant->name) + ", " + std::string(second_.variant->name);
+    return std::string(depthwise_.variant->name) + ", " + std::string(pointwise_.variant->name);
   }
 
  private:
@@ -158,46 +68,73 @@ class Separable final : public Side {
     const Layer& l = p_.layer();
     return {l.kh, l.kw, l.stride, l.pad_h, l.pad_w, l.dilation};
   }
-  [[nodiscard]] kernels::Epilogue epilogue(const Tensor& bias) const {
-    kernels::Epilogue e;
-    if (p_.epilogue) e.bias = bias.data<float>();
-    if (p_.activates()) e.act = p_.layer().act;
-    return e;
-  }
 
   void set_training() {
     const Layer& l = p_.layer();
+    for (BlockedMap* m : {&z1_, &dz1_, &da_}) *m = BlockedMap(map(l.c), lanes());
+    for (BlockedMap* m : {&z2_, &dz2_, &dy_}) *m = BlockedMap(map(l.oc), lanes());
     dx_ = BlockedMap(x_.shape(), lanes());
-    da_ = BlockedMap(map(l.c), lanes());
-    dy_ = BlockedMap(map(l.oc), lanes());
     dy_.set(p_.dy);
-    one_ = Norm(p_, lanes(), map(l.c), p_.gamma1, p_.beta1, first_.args.strip);
-    first_ = {context_, geometry(), Direction::forward, x_.ref(), one_.z.ref(), p_.w1, with_moments(one_)};
-    two_ = Norm(p_, lanes(), map(l.oc), p_.gamma2, p_.beta2, second_.args.strip);
-    second_ = {context_, {}, Direction::forward, one_.y.ref(), two_.z.ref(), p_.w2.data(), with_moments(two_)};
-    two_.set_gradient(dy_.ref());
-    second_weights_ = {context_, {}, one_.y.ref(), two_.dz.ref()};
-    second_data_ = {context_, {}, Direction::backward, two_.dz.ref(), da_.ref(), p_.w2.data()};
-    one_.set_gradient(da_.ref());
-    first_weights_ = {context_, geometry(), x_.ref(), one_.dz.ref()};
-    first_data_ = {context_, geometry(), Direction::backward, one_.dz.ref(), dx_.ref(), p_.w1};
+    // mean, variance, dgamma, dbeta of each normalisation
+    for (int i = 0; i < 4; ++i) {
+      made1_.push_back(floats(a_.blocks() * lanes()));
+      made2_.push_back(floats(y_.blocks() * lanes()));
+    }
+    dw1_ = floats(a_.blocks() * lanes() * l.kh * l.kw);
+    weight_gradient_ = {context_, {}, a_.ref(), dz2_.ref()};
+    data_gradient_ = {context_, {}, Direction::backward, dz2_.ref(), da_.ref(), p_.w2.data()};
+    set_forward();
+    set_backward();
   }
 
-  static kernels::Epilogue with_moments(Norm& norm) {
-    kernels::Epilogue e;
-    e.moments = norm.moments();
-    return e;
+  void set_forward() {
+    kernels::DscTraining& t = training_;
+    t.gamma1 = given_[2].data<float>();
+    t.beta1 = given_[3].data<float>();
+    t.gamma2 = given_[4].data<float>();
+    t.beta2 = given_[5].data<float>();
+    t.eps = Problem::eps;
+    t.z1 = at(z1_.ref());
+    t.z2 = at(z2_.ref());
+    t.mean1 = made1_[0].data<float>();
+    t.var1 = made1_[1].data<float>();
+    t.mean2 = made2_[0].data<float>();
+    t.var2 = made2_[1].data<float>();
+    workspace_ = floats(kernels::dsc_train_workspace(dsc_, lanes()));
+    t.workspace = workspace_.data<float>();
+  }
+
+  void set_backward() {
+    kernels::DscGrad& g = gradient_;
+    g.dy = at(dy_.ref());
+    g.gradient = weight_gradient_.variant;
+    g.pointwise_gradient = weight_gradient_.args;
+    g.data = data_gradient_.variant;
+    g.pointwise_data = data_gradient_.args;
+    g.dz2 = at(dz2_.ref());
+    g.dz1 = at(dz1_.ref());
+    g.dx = at(dx_.ref());
+    g.dw1 = dw1_.data<float>();
+    g.dgamma1 = made1_[2].data<float>();
+    g.dbeta1 = made1_[3].data<float>();
+    g.dgamma2 = made2_[2].data<float>();
+    g.dbeta2 = made2_[3].data<float>();
+    back_workspace_ = floats(kernels::dsc_bwd_workspace(dsc_, lanes()));
+    g.workspace = back_workspace_.data<float>();
   }
 
   const Problem& p_;
   Context context_;
-  BlockedMap x_, middle_, y_, dx_, da_, dy_;
-  Tensor bias1_, bias2_;
-  DepthwiseCall first_, first_data_;
-  DepthwiseGradCall first_weights_;
-  ConvCall second_, second_data_;
-  ConvGradCall second_weights_;
-  Norm one_, two_;
+  BlockedMap x_, a_, y_, z1_, z2_, da_, dz1_, dz2_, dy_, dx_;
+  DepthwiseCall depthwise_;
+  ConvCall pointwise_, data_gradient_;
+  ConvGradCall weight_gradient_;
+  Tensor dw1_, workspace_, back_workspace_;
+  std::vector<Tensor> given_, made1_, made2_;
+  kernels::Dsc dsc_;
+  kernels::DscInference inference_;
+  kernels::DscTraining training_;
+  kernels::DscGrad gradient_;
 };
 
 }  // namespace
