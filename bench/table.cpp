@@ -76,6 +76,8 @@ void add_separable(Collection& all, const Layer& dense) {
   l.op = Op::depthwise;
   l.oc = l.groups = l.c;
   all.add(l);
+  // Between two batch norms without an activation the first one's shift has no effect, and its gradient is noise.
+  if (dense.act == kernels::Act::none) return;
   l.oc = dense.oc;
   l.op = Op::dsc;
   all.add(l);
