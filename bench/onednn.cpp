@@ -1,121 +1,179 @@
-// The peer: oneDNN's convolution of the same cases, in the same process. As for our plans the clock holds NCHW in and
-// NCHW out; weights are packed before. Its result must be ours, up to rounding.
-#include "bench.hpp"
-
+// The peers. Formats are those that oneDNN likes best, reorders into them are off the clock, everything that it can
+// fuse is fused.
 #ifdef SLIMNECK_WITH_ONEDNN
 
-#include <algorithm>
-#include <cmath>
-#include <oneapi/dnnl/dnnl.hpp>
-#include <vector>
+#include "onednn.hpp"
 
-#include "slimneck/kernels.hpp"
+#include <algorithm>
+#include <chrono>
 
 namespace slimneck::bench {
 
+std::string onednn_version() {
+  const dnnl_version_t* v = dnnl_version();
+  return std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
+}
+
+void limit_onednn(Isa isa) {
+  if (isa == Isa::scalar) dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
+  if (isa == Isa::avx2) dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+}
+
+std::unique_ptr<Side> make_onednn(const Problem& problem) {
+  switch (problem.layer().op) {
+    case Op::conv2d:
+    case Op::depthwise: return onednn::make_single(problem);
+    case Op::gsconv:
+    case Op::dsc:
+      return problem.row.pass == Pass::fwd ? onednn::make_composite(problem) : onednn::make_training(problem);
+    case Op::bn_act: return onednn::make_norm(problem);
+  }
+  return nullptr;
+}
+
+namespace onednn {
+
 namespace {
 
-using dnnl::memory;
-using Format = memory::format_tag;
+const dnnl::engine& cpu_engine() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
 
-class Peer {
- public:
-  explicit Peer(const OpCase& example) : stream_(engine_) {
-    const Attributes a = attributes_of(example);
-    const Shape &x = example.inputs[0], &w = example.inputs[1], y = example_output(example);
-    const index_t g = a.integer("groups"), s = a.integer("stride"), d = a.integer("dilation") - 1;
-    const memory::dims strides{s, s}, dilates{d, d}, pad{a.integer("pad_h"), a.integer("pad_w")};
-    memory::dims weights{w.n, w.c, w.h, w.w};
-    if (g > 1) weights = {g, w.n / g, w.c, w.h, w.w};
-    const memory::desc plain_w(weights, memory::data_type::f32, g > 1 ? Format::goihw : Format::oihw);
-    const dnnl::convolution_forward::desc desc(dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct,
-                                               any(dims_of(x)), any(weights), any(dims_of(y)), strides, dilates, pad,
-                                               pad);
-    const dnnl::convolution_forward::primitive_desc chosen(desc, engine_);
-    name_ = chosen.impl_info_str();
-    conv_ = dnnl::convolution_forward(chosen);
-    x_ = memory({dims_of(x), memory::data_type::f32, Format::nchw}, engine_);
-    y_ = memory({dims_of(y), memory::data_type::f32, Format::nchw}, engine_);
-    inner_x_ = memory(chosen.src_desc(), engine_);
-    inner_y_ = memory(chosen.dst_desc(), engine_);
-    memory w_plain(plain_w, engine_);
-    inner_w_ = memory(chosen.weights_desc(), engine_);
-    enter_ = dnnl::reorder(x_, inner_x_);
-    leave_ = dnnl::reorder(inner_y_, y_);
-    fill(data(x_), x.numel());
-    fill(data(w_plain), w.numel());
-    dnnl::reorder(w_plain, inner_w_).execute(stream_, w_plain, inner_w_);
-    run();
-    agrees_ = compare(x, w, y, data(w_plain), a);
-  }
-
-  void run() {
-    enter_.execute(stream_, x_, inner_x_);
-    conv_.execute(stream_, {{DNNL_ARG_SRC, inner_x_}, {DNNL_ARG_WEIGHTS, inner_w_}, {DNNL_ARG_DST, inner_y_}});
-    leave_.execute(stream_, inner_y_, y_);
-    stream_.wait();
-  }
-  [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] bool agrees() const { return agrees_; }
-
- private:
-  static Attributes attributes_of(const OpCase& example) {
-    return graph_of(ops::conv2d, example).nodes().back().attributes;
-  }
-  static Shape example_output(const OpCase& example) { return graph_of(ops::conv2d, example).nodes().back().shapes[0]; }
-  static memory::dims dims_of(const Shape& s) { return {s.n, s.c, s.h, s.w}; }
-  static memory::desc any(const memory::dims& dims) { return {dims, memory::data_type::f32, Format::any}; }
-  static float* data(memory& m) { return static_cast<float*>(m.get_data_handle()); }
-
-  /// |error| <= u S (4 + 2 sqrt K), S <= K as all numbers are within 1; twice, for two float results.
-  bool compare(const Shape& x, const Shape& w, const Shape& y, float* weights, const Attributes& a) {
-    std::vector<float> want(static_cast<std::size_t>(y.numel()));
-    kernels::conv2d_fwd<float>(
-        View<float>(data(x_), x), View<float>(weights, w), {}, View<float>(want.data(), y),
-        {a.integer("stride"), a.integer("pad_h"), a.integer("pad_w"), a.integer("dilation"), a.integer("groups")});
-    const auto k = static_cast<double>(w.c * w.h * w.w);
-    const double bound = 2 * 0x1p-24 * k * (4 + 2 * std::sqrt(k));
-    return std::equal(want.begin(), want.end(), data(y_), [&](float p, float q) {
-      return std::abs(static_cast<double>(p) - static_cast<double>(q)) <= bound;
-    });
-  }
-
-  dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream_;
-  dnnl::convolution_forward conv_;
-  dnnl::reorder enter_, leave_;
-  memory x_, y_, inner_x_, inner_w_, inner_y_;
-  std::string name_;
-  bool agrees_ = false;
-};
-
-void run(benchmark::State& state, const OpCase& example) {
-  Peer peer(example);
-  if (!peer.agrees()) {
-    state.SkipWithError("oneDNN's result is not that of the reference");
-    return;
-  }
-  for (auto _ : state) peer.run();
-  count_macs(state, graph_of(ops::conv2d, example).cost().total.macs);
-  state.SetLabel(shapes_of(example) + " " + peer.name());
+double seconds_of(Side& side) {
+  const auto begin = std::chrono::steady_clock::now();
+  side.run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 }  // namespace
 
-void register_onednn() {
-  for (const OpCase& example : ops::conv2d.cases()) {
-    if (!example.real || example.inputs.size() != 2) continue;
-    benchmark::RegisterBenchmark(("conv2d/" + example.name + "/onednn").c_str(),
-                                 [example](benchmark::State& state) { run(state, example); })
-        ->UseRealTime()
-        ->Unit(benchmark::kMillisecond);
+Chain::Chain() : engine_(cpu_engine()), stream_(engine_) {}
+
+void Chain::run() {
+  for (Step& s : steps_) s.primitive.execute(stream_, s.arguments);
+  stream_.wait();
+}
+
+std::vector<Numbers> Chain::results() {
+  std::vector<Numbers> all;
+  for (Result& r : results_) {
+    Memory plain(r.plain, engine_);
+    dnnl::reorder(r.memory, plain).execute(stream_, r.memory, plain);
+    stream_.wait();
+    const auto* first = static_cast<const float*>(plain.get_data_handle());
+    all.emplace_back(first, first + r.plain.get_size() / sizeof(float));
+  }
+  return all;
+}
+
+std::string Chain::kernel() const {
+  std::string text;
+  for (const Step& s : steps_) text += (text.empty() ? "" : " + ") + s.name;
+  return text;
+}
+
+bool Chain::uses_reference() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const Step& s) { return s.name.starts_with("ref"); });
+}
+
+dnnl::memory Chain::converted(const Memory& m, const Desc& d) {
+  if (m.get_desc() == d) return m;
+  Memory to = make(d);
+  const dnnl::reorder::primitive_desc description(m, to);
+  add<dnnl::reorder>(description, {{DNNL_ARG_FROM, m}, {DNNL_ARG_TO, to}});
+  return to;
+}
+
+dnnl::memory Chain::load(const Numbers& plain, const Dims& dims, Tag tag, const Desc& d) {
+  const Memory from({dims, f32, tag}, engine_, const_cast<float*>(plain.data())), to(d, engine_);
+  once(dnnl::reorder(from, to), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+  return to;
+}
+
+void Chain::once(const dnnl::primitive& primitive, const Arguments& arguments) {
+  primitive.execute(stream_, arguments);
+  stream_.wait();
+}
+
+dnnl::memory Chain::vector(const Numbers& plain) {
+  const Dims dims{static_cast<index_t>(plain.size())};
+  return load(plain, dims, Tag::x, {dims, f32, Tag::x});
+}
+
+std::unique_ptr<Side> fastest(const std::vector<std::function<std::unique_ptr<Chain>()>>& makers) {
+  std::unique_ptr<Chain> best;
+  double best_time = 0;
+  for (const auto& make : makers) {
+    std::unique_ptr<Chain> candidate;
+    try {
+      candidate = make();
+    } catch (const dnnl::error&) {
+      continue;  // it does not have that
+    }
+    if (!candidate || (best && candidate->uses_reference())) continue;
+    candidate->run();
+    double time = seconds_of(*candidate);
+    for (int i = 0; i < 2 && time < 0.05; ++i) time = std::min(time, seconds_of(*candidate));
+    if (best && !best->uses_reference() && time >= best_time) continue;
+    best = std::move(candidate);
+    best_time = time;
+  }
+  return best;
+}
+
+Convolution convolution(index_t n, index_t c, index_t h, index_t w, index_t oc, index_t kh, index_t kw, index_t stride,
+                        index_t pad_h, index_t pad_w, index_t dilation, index_t groups) {
+  Convolution v;
+  const auto extent = [&](index_t in, index_t pad, index_t k) {
+    return (in + 2 * pad - dilation * (k - 1) - 1) / stride + 1;
+  };
+  v.x = {n, c, h, w};
+  v.y = {n, oc, extent(h, pad_h, kh), extent(w, pad_w, kw)};
+  v.w = groups > 1 ? Dims{groups, oc / groups, c / groups, kh, kw} : Dims{oc, c, kh, kw};
+  v.plain_w = groups > 1 ? Tag::goihw : Tag::oihw;
+  v.bias = {oc};
+  v.geometry = {{stride, stride}, {dilation - 1, dilation - 1}, {pad_h, pad_w}, {0, 0}};
+  // The padding behind only decides how many outputs there are, and must agree with that.
+  v.geometry.after = {(v.y[2] - 1) * stride + dilation * (kh - 1) + 1 - h - pad_h,
+                      (v.y[3] - 1) * stride + dilation * (kw - 1) + 1 - w - pad_w};
+  return v;
+}
+
+Convolution convolution(const Problem& p) {
+  const Layer& l = p.layer();
+  return convolution(p.n, l.c, l.h, l.w, p.middle(), l.kh, l.kw, l.stride, l.pad_h, l.pad_w, l.dilation, l.groups);
+}
+
+std::vector<Tag> map_formats() { return {Tag::nChw16c, Tag::nChw8c, Tag::nhwc}; }
+
+std::pair<algorithm, float> activation(kernels::Act act) {
+  using kernels::Act;
+  switch (act) {
+    case Act::silu: return {algorithm::eltwise_swish, 1.F};
+    case Act::mish: return {algorithm::eltwise_mish, 0.F};
+    case Act::relu: return {algorithm::eltwise_relu, 0.F};
+    case Act::leaky_relu: return {algorithm::eltwise_relu, 0.01F};
+    case Act::sigmoid: return {algorithm::eltwise_logistic, 0.F};
+    case Act::gelu: return {algorithm::eltwise_gelu_erf, 0.F};
+    default: return {algorithm::undef, 0.F};
   }
 }
+
+}  // namespace onednn
 
 }  // namespace slimneck::bench
 
 #else
 
-void slimneck::bench::register_onednn() {}
+#include "side.hpp"
+
+namespace slimneck::bench {
+
+std::string onednn_version() { return {}; }
+void limit_onednn(Isa) {}
+std::unique_ptr<Side> make_onednn(const Problem&) { return nullptr; }
+
+}  // namespace slimneck::bench
 
 #endif

@@ -57,7 +57,12 @@ TEST_CASE("fast kernels compute what the reference computes") {
       CAPTURE(op->name);
       CAPTURE(example.name);
       const Graph graph = graph_of_case(*op, example);
-      for (const Mode mode : {Mode::infer, Mode::train}) test::check_fast(graph, mode, false);
+      test::check_fast(graph, Mode::infer, false);
+      std::vector<Value> wrt;
+      for (int i = 0; i < graph.size(); ++i)
+        if (const Role role = graph.node(i).role; role == Role::input || role == Role::parameter) wrt.push_back({i, 0});
+      const bool all = differentiate(graph, wrt).gradients().size() == wrt.size();  // not where one is a constant
+      if (all) test::check_fast(graph, Mode::train, false);
       ++checked;
     }
   }

@@ -36,8 +36,8 @@ index_t strip_k3(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 12
 index_t strip_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 20 : 8)); }
 
 /// Rows of dx: both parities, with the dy that they read.
-index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 80 ? 40 : 16)); }
-index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 8)); }
+index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 40 : 8)); }
+index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 16)); }
 
 // ---- Sizes
 // -----------------------------------------------------------------------------------------------------------
@@ -84,7 +84,6 @@ const ConvVariant bwd_x[] = {
 const ConvGradVariant bwd_w[] = {
     {"stem", &Kernels::conv_bwd_w_stem, planes, Algorithm::direct, is_stem_gradient, grad_stem_workspace},
     {"winograd4", &Kernels::winograd4_bwd_w, forward, Algorithm::best, winograd4_grad_suits, winograd4_grad_workspace},
-    {"winograd2", &Kernels::winograd2_bwd_w, forward, Algorithm::best, winograd2_grad_suits, winograd2_grad_workspace},
     {"any", &Kernels::conv_bwd_w_any, forward, Algorithm::direct, any_gradient, grad_any_workspace},
 };
 

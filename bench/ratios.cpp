@@ -1,0 +1,167 @@
+#include "ratios.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/threads.hpp"
+
+namespace slimneck::bench {
+
+namespace {
+
+/// What one timing lasts at least: calls of a microsecond are timed together.
+constexpr double shortest = 1e-4;
+constexpr int fewest = 7, most = 301;
+/// A probe of the FMA peak below this part of the best one seen: somebody else was running.
+constexpr double quiet = 0.95;
+
+double quantile(std::vector<double> v, double q) {
+  std::sort(v.begin(), v.end());
+  const double at = q * static_cast<double>(v.size() - 1);
+  const auto below = static_cast<std::size_t>(at);
+  const std::size_t above = std::min(below + 1, v.size() - 1);
+  return v[below] + (at - static_cast<double>(below)) * (v[above] - v[below]);
+}
+
+double seconds_of(Side& side, int calls) {
+  const double begin = seconds_now();
+  for (int i = 0; i < calls; ++i) side.run();
+  return (seconds_now() - begin) / calls;
+}
+
+int calls_for(double seconds) { return std::max(1, static_cast<int>(std::ceil(shortest / std::max(seconds, 1e-9)))); }
+
+void interleave(Measured& m, Side& ours, Side& peer, double budget) {
+  const double first = seconds_of(ours, 2), second = seconds_of(peer, 2);  // and a warm-up
+  const int our_calls = calls_for(first), peer_calls = calls_for(second);
+  const double pair = first * our_calls + second * peer_calls;
+  const int repetitions = std::clamp(static_cast<int>(budget / pair), fewest, most) | 1;
+  std::vector<double> a, b, ratios;
+  for (int i = 0; i < repetitions; ++i) {
+    // Each side goes first every other time: what one leaves in the caches is the other's to begin with.
+    double x = 0, y = 0;
+    if (i % 2 == 0) x = seconds_of(ours, our_calls);
+    y = seconds_of(peer, peer_calls);
+    if (i % 2 == 1) x = seconds_of(ours, our_calls);
+    a.push_back(x);
+    b.push_back(y);
+    ratios.push_back(y / x);
+  }
+  m.repetitions = repetitions;
+  m.slimneck_ms = quantile(a, 0.5) * 1e3;
+  m.peer_ms = quantile(b, 0.5) * 1e3;
+  m.ratio = quantile(ratios, 0.5);
+  m.spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / m.ratio;
+}
+
+/// What the bound of every element of a single convolution is made from.
+Numbers magnitude_of(const Problem& p, const MakeSide& make) {
+  if (p.layer().op != Op::conv2d && p.layer().op != Op::depthwise) return {};
+  const Problem absolute = magnitudes(p);
+  const std::unique_ptr<Side> side = make(absolute);
+  side->run();
+  return side->results().at(0);
+}
+
+class Run {
+ public:
+  explicit Run(const Options& options)
+      : options_(options), threads_(options.threads), best_peak_(fma_peak(options.isa, options.threads)) {}
+
+  int all() {
+    const std::vector<Bandwidth> alone = read_bandwidth(1);
+    print_heading(options_, best_peak_, alone,
+                  options_.threads > 1 ? read_bandwidth(options_.threads) : std::vector<Bandwidth>{});
+    const Filter filter(options_.filter);
+    std::string kind;
+    for (const Row& row : rows(options_)) {
+      if (!wanted(row, filter, options_.threads)) continue;
+      if (row.layer.kind != kind) print_class(kind = row.layer.kind);
+      one(row);
+    }
+    print_summary(measured_);
+    if (!options_.json.empty()) write_json(options_.json, measured_, options_);
+    return wrong_ ? 1 : 0;
+  }
+
+ private:
+  void one(const Row& row) {
+    const Problem problem(row, options_);
+    const std::unique_ptr<Side> ours = make_slimneck(problem);
+    if (!ours) return;
+    const std::unique_ptr<Side> peer = make_onednn(problem);
+    if (!peer) return;
+    ours->run();
+    peer->run();
+    const std::string difference =
+        disagreement(problem, ours->results(), peer->results(), magnitude_of(problem, make_onednn));
+    if (!difference.empty()) {
+      wrong_ = true;
+      return print_failure(row, difference);
+    }
+    Measured m;
+    m.row = row;
+    m.batch = problem.n;
+    m.slimneck_kernel = ours->kernel();
+    m.peer_kernel = peer->kernel();
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      const double before = peak();
+      interleave(m, *ours, *peer, options_.budget);
+      const double after = peak();
+      m.disturbed = std::min(before, after) < quiet * best_peak_;
+      const double flops = 2 * static_cast<double>(row.macs(problem.n));
+      m.peak_fraction = flops / (m.slimneck_ms * 1e-3) / (std::max(before, after) * 1e9);
+      if (!m.disturbed) break;
+    }
+    measured_.push_back(m);
+    print_row(m);
+  }
+
+  double peak() {
+    const double now = fma_peak(options_.isa, options_.threads);
+    best_peak_ = std::max(best_peak_, now);
+    return now;
+  }
+
+  Options options_;
+  core::ThreadScope threads_;
+  double best_peak_;
+  std::vector<Measured> measured_;
+  bool wrong_ = false;
+};
+
+}  // namespace
+
+int run_ratios(const Options& options) {
+  if (onednn_version().empty()) throw Error("--ratios wants oneDNN, which this build does not have");
+  return Run(options).all();
+}
+
+int run_check(const Options& options) {
+  const core::ThreadScope threads(options.threads);
+  const Filter filter(options.filter);
+  int right = 0, wrong = 0;
+  for (const Row& row : rows(options)) {
+    if (!wanted(row, filter, options.threads)) continue;
+    const Problem problem(row, options);
+    const std::unique_ptr<Side> ref = make_ref(problem);
+    ref->run();
+    const std::vector<Numbers> want = ref->results();
+    const Numbers magnitude = magnitude_of(problem, make_ref);
+    for (const auto& [name, make] :
+         {std::pair<std::string, MakeSide>{"slimneck", make_slimneck}, {row.peer, make_onednn}}) {
+      const std::unique_ptr<Side> side = make(problem);
+      if (!side) continue;
+      side->run();
+      const std::string difference = disagreement(problem, side->results(), want, magnitude);
+      std::printf("%-60s %s (%s)\n", row.name(name, options.threads).c_str(),
+                  difference.empty() ? "ok" : difference.c_str(), side->kernel().c_str());
+      std::fflush(stdout);
+      ++(difference.empty() ? right : wrong);
+    }
+  }
+  std::printf("%d right, %d wrong\n", right, wrong);
+  return wrong > 0 ? 1 : 0;
+}
+
+}  // namespace slimneck::bench

@@ -1,0 +1,41 @@
+// slimneck and oneDNN in turns.
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "calibrate.hpp"
+#include "side.hpp"
+
+namespace slimneck::bench {
+
+struct Measured {
+  Row row;
+  index_t batch = 1;
+  double slimneck_ms = 0, peer_ms = 0;  ///< medians
+  double ratio = 0;                     ///< median of peer / slimneck, pair by pair
+  double spread = 0;                    ///< interquartile range of those, over their median
+  double peak_fraction = 0;             ///< multiply-adds of slimneck over what the FMA peak just then allows
+  int repetitions = 0;
+  bool disturbed = false;  ///< the machine was slower than before, in every attempt
+  std::string slimneck_kernel, peer_kernel;
+};
+
+/// Prints the table while it measures, then the summary; writes the JSON file if asked. Returns the exit status: 1 when
+/// two sides disagree.
+int run_ratios(const Options& options);
+
+/// Compares both sides of the wanted rows with the scalar specification. Returns 1 when one of them is wrong.
+int run_check(const Options& options);
+
+// report.cpp
+void print_heading(const Options& options, double peak, const std::vector<Bandwidth>& levels,
+                   const std::vector<Bandwidth>& together);
+void print_class(const std::string& kind);
+void print_row(const Measured& m);
+void print_failure(const Row& row, const std::string& why);
+void print_summary(const std::vector<Measured>& all);
+void write_json(const std::string& path, const std::vector<Measured>& all, const Options& options);
+
+}  // namespace slimneck::bench
