@@ -18,7 +18,7 @@ status=0
 
 # Weak symbols that compilers make themselves and that hold no vector code: the end of a noexcept function (clang), a
 # pointer to the personality routine, and bookkeeping of sanitizers.
-harmless='^(__clang_call_terminate|DW\.ref\.__gxx_personality_v0|__odr_asan.*|__asan_.*|__tsan_.*|__ubsan_.*|__sanitizer_.*|__start_asan_.*|__stop_asan_.*|___asan_.*|asan\.module_.tor.*|tsan\.module_.tor.*)$'
+harmless='^(__clang_call_terminate|DW\.ref\.__g(cc|xx)_personality_v0|__odr_asan.*|__asan_.*|__tsan_.*|__ubsan_.*|__sanitizer_.*|__start_asan_.*|__stop_asan_.*|___asan_.*|asan\.module_.tor.*|tsan\.module_.tor.*)$'
 
 # symbols ISA OBJECT: prints what the object may not define.
 symbols() {

@@ -12,7 +12,8 @@ namespace fast = kernels::fast;
 
 namespace {
 
-constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN(),
+                infinity = std::numeric_limits<float>::infinity();
 constexpr float tiny = std::numeric_limits<float>::denorm_min();
 
 enum class Kind { zero, finite, positive, negative, nan };
@@ -60,7 +61,7 @@ constexpr ConvRow rows[] = {
 TEST_CASE("one NaN or infinity reaches exactly the outputs that it reaches in the reference") {
   for (const ConvRow& row : rows) {
     INFO(to_text(row));
-    for (const float value : {nan, infinity, -infinity}) {
+    for (const float value : {not_a_number, infinity, -infinity}) {
       ConvProblem p(row, Fill::positives);
       // One bad number in each operand, one operand at a time; weights are positive, so that infinities do not meet.
       for (const int operand : {0, 1, 2}) {
@@ -94,7 +95,7 @@ TEST_CASE("one NaN or infinity reaches exactly the outputs that it reaches in th
 TEST_CASE("Winograd passes NaN on: whatever is NaN in the reference is NaN") {
   const ConvProblem clean({{1, 64, 12, 31}, 64, 3, 3, {1, 1, 1}}, Fill::reals);
   ConvProblem p = clean;
-  p.x.data<float>()[p.x.numel() / 2] = nan;
+  p.x.data<float>()[p.x.numel() / 2] = not_a_number;
   Tensor y(p.row.y(), DType::f64);
   kernels::conv2d_fwd<double>(p.x.to(DType::f64).view<double>(), p.w.to(DType::f64).view<double>(), {},
                               y.view<double>(), p.row.g);
@@ -134,7 +135,7 @@ TEST_CASE("activations, pooling, norms, sums and shuffles keep NaN; maxima of in
   const Shape s{1, 17, 6, 9};
   Tensor x = random_tensor(s, Fill::reals, 1);
   const View<float> v = x.view<float>();
-  v.at(0, 3, 2, 4) = nan;
+  v.at(0, 3, 2, 4) = not_a_number;
   v.at(0, 5, 0, 0) = infinity;
   v.at(0, 16, 5, 8) = -infinity;
   for (index_t h = 0; h < s.h; ++h)

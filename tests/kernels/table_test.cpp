@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "slimneck/kernels.hpp"
 
 using namespace slimneck;
@@ -12,6 +14,9 @@ namespace {
 
 /// op x shape x instruction set x threads that were compared with a reference.
 index_t cases = 0;
+
+/// Variants that some row of the table has run, as "direction name".
+std::set<std::string> reached;
 
 constexpr int thread_counts[] = {1, 2, 3};
 
@@ -32,6 +37,10 @@ const char* name(Direction d) {
   return d == Direction::forward ? "forward" : d == Direction::backward_x ? "backward data" : "backward weights";
 }
 
+std::string kind(bool depthwise, Direction d) {
+  return std::string(depthwise ? "depthwise " : "dense ") + name(d) + " by ";
+}
+
 constexpr Direction directions[] = {Direction::forward, Direction::backward_x, Direction::backward_w};
 
 /// A row's place in memory: every row another one.
@@ -49,6 +58,7 @@ void check_variants(const ConvProblem& p, Direction d, const Placement& at, bool
         const Outcome& o = outcomes[i];
         INFO(name(isa), " ", threads, " threads, ", name(d), " by ", o.variant, ": ", to_text(p.row));
         CHECK(o.intact);
+        reached.insert(kind(p.row.depthwise(), d) + o.variant);
         // Winograd's F(2x2) has constants that are powers of two: exact on whole numbers as well.
         if (o.algorithm == Algorithm::direct || (exact && o.variant == "winograd2"))
           CHECK(mismatches(o.result, want_of(p, d)) == 0);
@@ -151,6 +161,22 @@ TEST_CASE("fast convolutions: <y, g> = <x, dx> = <w, dw>") {
       ++cases;
     }
   }
+}
+
+TEST_CASE("the table reaches every variant") {
+  if (reached.empty() || every() > 1) return;  // where only this test runs there is nothing to say
+  const auto check = [](bool depthwise, Direction d, const auto& variants) {
+    for (const auto& v : variants) {
+      INFO(kind(depthwise, d), std::string(v.name));
+      CHECK(reached.count(kind(depthwise, d) + std::string(v.name)) == 1);
+    }
+  };
+  check(false, Direction::forward, kernels::conv_fwd_variants());
+  check(false, Direction::backward_x, kernels::conv_bwd_x_variants());
+  check(false, Direction::backward_w, kernels::conv_bwd_w_variants());
+  check(true, Direction::forward, kernels::depthwise_fwd_variants());
+  check(true, Direction::backward_x, kernels::depthwise_bwd_x_variants());
+  check(true, Direction::backward_w, kernels::depthwise_bwd_w_variants());
 }
 
 TEST_CASE("convolutions give the same bits in twenty runs, whatever lies in their workspace") {
