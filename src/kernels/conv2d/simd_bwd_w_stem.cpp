@@ -71,7 +71,7 @@ SN_INLINE void add_row(Vec (&acc)[O][R * K], const Job& j) {
   border<O, R, K>(acc, j, j.whole_to, j.columns);
 }
 
-/// Rows [from, to) of image n for R rows of taps from number q on, taps [v0, v0 + K).
+/// Rows [from, to) of image n, in all of which the R rows of taps from number q on are inside; taps [v0, v0 + K).
 struct Place {
   index_t n, from, to, ob, q, v0;
   float* dw;
@@ -101,13 +101,11 @@ void add_strip(const ConvGradArgs& a, const Place& p) {
   j.whole_from = from;
   j.whole_to = to;
   for (index_t row = p.from; row < p.to; ++row) {
-    bool inside = true;
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const index_t c = (p.q + r) / a.kh, h = row * a.stride - a.pad_h + (p.q + r) % a.kh * a.dilation;
-      inside = inside && h >= 0 && h < a.h;
       j.x[r] = a.x + p.n * a.xn + c * a.xb + h * a.xh + j.start;
     }
-    if (!inside) continue;
     j.dy = a.dy + p.n * a.yn + p.ob * a.yb + row * a.yh;
     add_row<O, R, K, D>(acc, j);
   }
@@ -131,23 +129,22 @@ SN_INLINE void shared_rows(const ConvGradArgs& a, const Place& p, index_t& from,
   }
 }
 
+/// The same for any rows [from, to).
 template <int O, int R, int K, int D>
-void add_rows(const ConvGradArgs& a, Place p) {
-  index_t from = 0, to = 0;
-  const index_t first = p.from, last = p.to;
-  shared_rows<R>(a, p, from, to);
-  p.from = from;
-  p.to = to;
-  add_strip<O, R, K, D>(a, p);
+void add_rows(const ConvGradArgs& a, const Place& place) {
+  Place p = place;
+  shared_rows<R>(a, place, p.from, p.to);
+  if (p.from < p.to) add_strip<O, R, K, D>(a, p);
   if constexpr (R > 1) {
     // Near the upper and lower border some of the rows of taps are outside: one by one.
+    const index_t above = p.from, below = p.to;
     for (int r = 0; r < R; ++r, ++p.q) {
-      p.from = first;
-      p.to = from;
-      if (p.from < p.to) add_strip<O, 1, K, D>(a, p);
-      p.from = most(to, from);
-      p.to = last;
-      if (p.from < p.to) add_strip<O, 1, K, D>(a, p);
+      p.from = place.from;
+      p.to = above;
+      add_rows<O, 1, K, D>(a, p);
+      p.from = below;
+      p.to = place.to;
+      add_rows<O, 1, K, D>(a, p);
     }
   }
 }

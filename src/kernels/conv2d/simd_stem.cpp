@@ -26,6 +26,7 @@ struct Job {
   float* y;
   index_t y_block;
   bool add;
+  index_t x_below, y_below;  ///< from what this tile reads first, and writes, to the same of the tile below
 };
 
 /// One tap of pixels [P0, P1), S floats apart (0: job.pixel).
@@ -42,6 +43,18 @@ SN_INLINE void tap(Vec (&acc)[O][P], const float* x, const float* w, index_t w_o
   }
 }
 
+/// Brings what the tile below will need from L2 or farther: tiles go down columns, which no hardware follows.
+template <int O, int P>
+SN_INLINE void prefetch_below(const Job& j, index_t c, index_t u) {
+  if (c == 0 && u < O) {
+#pragma GCC unroll 32
+    for (int p = 0; p < P; ++p) prefetch_write(j.y + j.y_below + u * j.y_block + p * lanes);
+  }
+  const float* x = j.x + c * j.plane + u * j.row + j.x_below;
+#pragma GCC unroll 8
+  for (int i = 0; i < 2 * P + 16; i += 16) prefetch(x + i);
+}
+
 template <int O, int P, int S>
 void tile(const Job& j, const TileEnd& end) {
   Vec acc[O][P];
@@ -52,6 +65,7 @@ void tile(const Job& j, const TileEnd& end) {
   for (index_t c = 0; c < j.planes; ++c)
     for (index_t u = 0; u < j.rows; ++u) {
       const float *x = j.x + c * j.plane + u * j.row, *w = j.w + c * j.w_plane + u * j.w_row;
+      prefetch_below<O, P>(j, c, u);
       index_t v = 0;
 #pragma GCC unroll 1
       for (; v < j.first; ++v, x += j.tap, w += lanes) tap<O, P, S, 1, P>(acc, x, w, j.w_out, j.pixel);
@@ -123,6 +137,8 @@ void run_piece(const ConvArgs& a, const Piece& piece, index_t n, index_t ob, ind
   j.w_out = a.planes * j.w_plane;
   j.y_block = a.yb;
   j.add = a.epilogue.add;
+  j.x_below = a.stride * a.xh;
+  j.y_below = a.yh;
   index_t skip = 0;
   if (even) {
     j.first = piece.taps.first;

@@ -98,46 +98,105 @@ void transform_input(const ConvArgs& a, const WinogradPlan& p, index_t batch, in
   }
 }
 
-/// Of a row of a tile: the first `count` of at most P pixels.
+/// P pixels of a row of a tile are finished and stored.
 template <int P>
-SN_INLINE void end_row(const Vec (&row)[P], index_t count, bool sum, float* y, const simd::TileEnd& e) {
-  if (count < P) {
-    if constexpr (P > 1) {
-      Vec shorter[P - 1];
-#pragma GCC unroll 4
-      for (int i = 0; i < P - 1; ++i) shorter[i] = row[i];
-      end_row<P - 1>(shorter, count, sum, y, e);
-    }
-    return;
-  }
+SN_INLINE void end_row(const Vec (&row)[P], bool sum, float* y, const simd::TileEnd& e) {
   Vec acc[1][P];
 #pragma GCC unroll 4
   for (int i = 0; i < P; ++i) acc[0][i] = sum ? simd::add(row[i], simd::load(y + i * lanes)) : row[i];
   simd::end_tile<1, P>(acc, y, 0, e);
 }
 
+/// A tile that reaches past the map: its rows x columns pixels one by one.
 template <int M>
-void output_tile(const ConvArgs& a, const WinogradPlan& p, const Place& at, index_t block, const float* m) {
-  const index_t rows = least(M, a.oh - at.row), columns = least(M, a.ow - at.column);
+void output_border(const ConvArgs& a, const Place& at, index_t block, const Vec (&t)[M][M + 2], float* y) {
+  alignas(64) float pixels[M * M * lanes];
+#pragma GCC unroll 4
+  for (int i = 0; i < M; ++i) {
+    Vec row[M];
+    simd::output_row(t[i], row);
+#pragma GCC unroll 4
+    for (int j = 0; j < M; ++j) simd::store(pixels + (i * M + j) * lanes, row[j]);
+  }
+  for (index_t i = 0; i < least(M, a.oh - at.row); ++i)
+    for (index_t j = 0; j < least(M, a.ow - at.column); ++j) {
+      const Vec pixel[1] = {simd::load(pixels + (i * M + j) * lanes)};
+      end_row<1>(pixel, a.epilogue.add, y + i * a.yh + j * lanes,
+                 simd::tile_end(a.epilogue, a.y_blocks, at.n, block, at.row + i, at.column + j, at.part,
+                                at.fresh && i == 0 && j == 0));
+    }
+}
+
+template <int M>
+SN_INLINE void output_tile(const ConvArgs& a, const WinogradPlan& p, const Place& at, index_t block, const float* m) {
   Vec t[M][M + 2];
   simd::output_columns<M>(m, p.m_plane, t);
   float* y = a.y + at.n * a.yn + block * a.yb + at.row * a.yh + at.column * lanes;
+  if (at.row + M > a.oh || at.column + M > a.ow) {
+    output_border<M>(a, at, block, t, y);
+    return;
+  }
 #pragma GCC unroll 4
   for (int i = 0; i < M; ++i) {
-    if (i >= rows) return;
     Vec row[M];
     simd::output_row(t[i], row);
-    const simd::TileEnd e =
-        simd::tile_end(a.epilogue, a.y_blocks, at.n, block, at.row + i, at.column, at.part, at.fresh && i == 0);
-    end_row<M>(row, columns, a.epilogue.add, y + i * a.yh, e);
+    end_row<M>(row, a.epilogue.add, y + i * a.yh,
+               simd::tile_end(a.epilogue, a.y_blocks, at.n, block, at.row + i, at.column, at.part, at.fresh && i == 0));
   }
 }
 
+/// Brings the rows of a batch into the second level cache, a few lines at a time: maps stream from far away, and
+/// products leave room for that, transforms do not.
+class Ahead {
+ public:
+  /// Of `blocks` blocks of a map of h rows of `width` floats; `shift` rows below those of the tiles.
+  Ahead(const WinogradPlan& p, const float* data, index_t sn, index_t sb, index_t sh, index_t blocks, index_t h,
+        index_t width, index_t batch, index_t shift)
+      : p_(p), data_(data), sn_(sn), sb_(sb), sh_(sh), h_(h), width_(width), shift_(shift) {
+    unit_height_ = p.unit_rows * p.m;
+    first_ = batch * p.batch_units * unit_height_;
+    count_ = least((batch + 1) * p.batch_units, p.units) * unit_height_ - first_;
+    rows_ = count_ > 0 ? count_ * blocks : 0;
+    enter();
+  }
+  index_t lines() const { return rows_ * ((width_ + 15) / 16); }
+  void fetch(index_t lines) {
+    while (lines > 0 && row_ < rows_) {
+      const index_t end = least(width_, column_ + lines * 16);
+      if (at_)
+        for (index_t i = column_; i < end; i += 16) __builtin_prefetch(at_ + i, 0, 2);
+      lines -= (end - column_ + 15) / 16;
+      column_ = end;
+      if (column_ < width_) continue;
+      column_ = 0;
+      ++row_;
+      enter();
+    }
+  }
+
+ private:
+  void enter() {
+    if (row_ >= rows_) return;
+    const index_t row = first_ + row_ % count_, unit = row / unit_height_;
+    const index_t y = unit % p_.strips * unit_height_ + row % unit_height_ + shift_;
+    at_ = y < h_ ? data_ + unit / p_.strips * sn_ + row_ / count_ * sb_ + y * sh_ : nullptr;
+  }
+  const WinogradPlan& p_;
+  const float* data_;
+  index_t sn_, sb_, sh_, h_, width_, shift_;
+  index_t unit_height_, first_, count_, rows_, row_ = 0, column_ = 0;
+  const float* at_ = nullptr;
+};
+
 /// The products of the pairs [first, last) of y's blocks, point by point: what is read of V is used for all pairs.
-void multiply(const ConvArgs& a, const WinogradPlan& p, index_t count, index_t first, index_t last, const float* v,
-              float* m) {
+void multiply(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t count, index_t first, index_t last,
+              const float* v, float* m) {
   const index_t groups = (count + simd::tile_pixels - 1) / simd::tile_pixels;
-  const index_t pair = 2 * a.x_blocks * lanes * lanes;
+  const index_t pair = 2 * a.x_blocks * lanes * lanes, calls = p.points * (last - first) * groups;
+  Ahead y(p, a.y + 2 * first * a.yb, a.yn, a.yb, a.yh, least(a.y_blocks, 2 * last) - 2 * first, a.oh, a.ow * lanes,
+          batch, 0);
+  Ahead x(p, a.x, a.xn, a.xb, a.xh, last == p.pairs ? a.x_blocks : 0, a.h, a.w * lanes, batch + 1, 1);
+  const index_t y_lines = (y.lines() + calls - 1) / calls, x_lines = (x.lines() + calls - 1) / calls;
   for (index_t point = 0; point < p.points; ++point)
     for (index_t q = first; q < last; ++q) {
       const float* u = a.weights + point * p.u_plane + q * pair;
@@ -147,6 +206,8 @@ void multiply(const ConvArgs& a, const WinogradPlan& p, index_t count, index_t f
       for (index_t g = 0; g < groups; ++g) {
         const index_t from = count * g / groups, tiles = count * (g + 1) / groups - from;
         const Product run = outs == 2 ? product_of<2>(tiles) : product_of<1>(tiles);
+        x.fetch(x_lines);
+        y.fetch(y_lines);
         run(v + point * p.v_plane + from * lanes, count * lanes, u, a.x_blocks, next, to + from * lanes, count * lanes);
       }
     }
@@ -177,7 +238,7 @@ void convolve(const ConvArgs& a) {
       const index_t first = p.pairs * group / p.groups, last = p.pairs * (group + 1) / p.groups;
       if (batch != held) transform_input<M>(a, p, batch, count, v);
       held = batch;
-      multiply(a, p, count, first, last, v, m);
+      multiply(a, p, batch, count, first, last, v, m);
       transform_output<M>(a, p, batch, count, 2 * first, least(2 * last, a.y_blocks), m);
     }
   }

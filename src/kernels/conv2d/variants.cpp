@@ -37,7 +37,7 @@ index_t strip_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 
 
 /// Rows of dx: both parities, with the dy that they read.
 index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 80 ? 40 : 16)); }
-index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 8)); }
+index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 16)); }
 
 // ---- Sizes
 // -----------------------------------------------------------------------------------------------------------

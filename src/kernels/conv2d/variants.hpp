@@ -35,7 +35,8 @@ struct ConvGradVariant {
   index_t (*workspace)(const ConvGradArgs&, index_t lanes, int threads);  ///< floats
 };
 
-/// In order of preference; the last of each suits everything.
+/// In order of preference; for every geometry one of each suits. Only the gradient with respect to a plain picture
+/// (planes > 0) has none. Data gradients of stride 2 and more know no epilogue but `add`.
 SLIMNECK_EXPORT std::span<const ConvVariant> conv_fwd_variants() noexcept;
 SLIMNECK_EXPORT std::span<const ConvVariant> conv_bwd_x_variants() noexcept;
 SLIMNECK_EXPORT std::span<const ConvGradVariant> conv_bwd_w_variants() noexcept;

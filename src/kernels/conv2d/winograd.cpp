@@ -1,7 +1,6 @@
 #include "kernels/conv2d/winograd.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace slimneck::kernels {
 
@@ -13,21 +12,21 @@ constexpr index_t enough_tasks = 16;
 /// Weight gradients with fewer (pairs of blocks of y) x (blocks of x) are summed in parts.
 constexpr index_t enough_blocks = 8;
 constexpr index_t most_parts = 8;
+/// Transformed tiles of a batch: half of a second level cache of 1 MiB.
 constexpr index_t batch_bytes = 512 * 1024;
+/// Tiles of a batch where blocks are shared out. The pair of blocks that a task keeps and the block that it streams
+/// are far smaller than the batch; a longer sum loses accuracy, a shorter one adds to memory more often.
+constexpr index_t block_tiles = 256;
 
 index_t up(index_t a, index_t b) { return (a + b - 1) / b; }
 
-/// Tiles in a batch.
-index_t target_tiles(const ConvArgs& a, index_t lanes, index_t) {
-  if (getenv("WT")) return atoi(getenv("WT"));
-  const index_t channels = a.x_blocks * lanes;
-  return channels <= 64 ? 48 : 28;
-}
+/// Tiles in a batch: two to four groups of the product's micro-kernel, and V of 0.1 to 0.5 MiB.
+index_t target_tiles(const ConvArgs& a, index_t lanes) { return a.x_blocks * lanes <= 64 ? 48 : 28; }
 
 index_t strip(const ConvArgs& a, index_t lanes, index_t m) {
   const index_t rows = up(a.oh, m), columns = up(a.ow, m);
   if (rows == 0 || columns == 0) return m;
-  const index_t wanted = std::clamp<index_t>(target_tiles(a, lanes, m) / columns, 1, rows);
+  const index_t wanted = std::clamp<index_t>(target_tiles(a, lanes) / columns, 1, rows);
   return up(rows, up(rows, wanted)) * m;
 }
 
@@ -69,7 +68,7 @@ WinogradPlan winograd_plan(const ConvArgs& a, index_t lanes, index_t m) noexcept
   p.strips = up(p.rows, p.unit_rows);
   p.units = a.n * p.strips;
   const index_t unit_tiles = std::max<index_t>(1, std::min(p.unit_rows, p.rows) * p.columns);
-  p.batch_units = std::clamp<index_t>(target_tiles(a, lanes, m) / unit_tiles, 1, std::max<index_t>(1, p.units));
+  p.batch_units = std::clamp<index_t>(target_tiles(a, lanes) / unit_tiles, 1, std::max<index_t>(1, p.units));
   p.batches = up(p.units, p.batch_units);
   p.pairs = up(a.y_blocks, 2);
   // One cache line more than a plane needs: planes that lie a power of two apart would share the same cache sets.
@@ -83,16 +82,24 @@ WinogradPlan winograd_plan(const ConvArgs& a, index_t lanes, index_t m) noexcept
 }
 
 index_t winograd_weight_plane(index_t o, index_t c) noexcept { return o * c + 16; }
+
+namespace {
+
+/// Enough whether or not the strip has been chosen yet.
+index_t workspace(const ConvArgs& a, index_t lanes, index_t m, int threads) {
+  ConvArgs chosen = a;
+  chosen.strip = strip(a, lanes, m);
+  return std::max(winograd_plan(a, lanes, m).scratch, winograd_plan(chosen, lanes, m).scratch) * threads;
+}
+
+}  // namespace
+
 index_t winograd4_strip(const ConvArgs& a, index_t lanes) { return strip(a, lanes, 4); }
 index_t winograd2_strip(const ConvArgs& a, index_t lanes) { return strip(a, lanes, 2); }
 index_t winograd4_weights(index_t o, index_t c, index_t) { return winograd_weight_plane(o, c) * 36; }
 index_t winograd2_weights(index_t o, index_t c, index_t) { return winograd_weight_plane(o, c) * 16; }
-index_t winograd4_workspace(const ConvArgs& a, index_t lanes, int threads) {
-  return winograd_plan(a, lanes, 4).scratch * threads;
-}
-index_t winograd2_workspace(const ConvArgs& a, index_t lanes, int threads) {
-  return winograd_plan(a, lanes, 2).scratch * threads;
-}
+index_t winograd4_workspace(const ConvArgs& a, index_t lanes, int threads) { return workspace(a, lanes, 4, threads); }
+index_t winograd2_workspace(const ConvArgs& a, index_t lanes, int threads) { return workspace(a, lanes, 2, threads); }
 
 WinogradGradPlan winograd_grad_plan(const ConvGradArgs& a, index_t lanes, index_t m, int threads) noexcept {
   WinogradGradPlan p{};
@@ -104,7 +111,7 @@ WinogradGradPlan winograd_grad_plan(const ConvGradArgs& a, index_t lanes, index_
   const index_t pairs = up(a.y_blocks, 2), tasks = pairs * a.x_blocks;
   const bool parts = tasks < enough_blocks;
   const index_t bytes = p.points * (a.x_blocks + a.y_blocks) * lanes * 4;
-  const index_t target = parts ? std::max<index_t>(16, batch_bytes / bytes) : std::max<index_t>(256, 1);
+  const index_t target = parts ? std::max<index_t>(16, batch_bytes / bytes) : block_tiles;
   p.batches = up(p.tiles, target);
   const index_t tiles = up(p.tiles, p.batches);
   p.v_plane = a.x_blocks * tiles * lanes + 16;

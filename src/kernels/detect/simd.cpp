@@ -33,33 +33,33 @@ SN_INLINE Vec column_numbers() {
   return load(t);
 }
 
-/// Cells of row i, anchor by anchor.
-void decode_plain(const DecodeArgs& a, index_t n, index_t anchor, index_t i) {
-  const float* x = a.x + n * a.xn + anchor * a.no * a.xb + i * a.xh;
-  float* y = a.y + n * a.yn + (a.first + (anchor * a.h + i) * a.w) * a.no;
+/// V channels of one anchor from k on, cells of row i.
+void decode_plain(const DecodeArgs& a, index_t n, index_t anchor, index_t k, index_t i) {
+  const float* x = a.x + n * a.xn + (anchor * a.no + k) * a.xb + i * a.xh;
+  float* y = a.y + n * a.yn + (a.first + (anchor * a.h + i) * a.w) * a.no + k;
   const Vec columns = column_numbers();
-  for (index_t k = 0; k < a.no; k += lanes)
-    for (index_t j = 0; j < a.w; j += lanes) {
-      const index_t channels = least(lanes, a.no - k), pixels = least(lanes, a.w - j);
-      Vec r[lanes];
+  const index_t channels = least(lanes, a.no - k);
+  for (index_t j = 0; j < a.w; j += lanes) {
+    const index_t pixels = least(lanes, a.w - j);
+    Vec r[lanes];
 #pragma GCC unroll 16
-      for (index_t c = 0; c < lanes; ++c) {
-        r[c] = zero();
-        if (c >= channels) continue;
-        const Formula f = formula(a, anchor, k + c);
-        const float* from = x + (k + c) * a.xb + j;
-        const Vec s = sigmoid(pixels == lanes ? load(from) : load_n(from, pixels));
-        const float start = f.constant + static_cast<float>(j) * f.by_column + static_cast<float>(i) * f.by_row;
-        r[c] = fma(s, fma(s, splat(f.q), splat(f.l)), fma(columns, splat(f.by_column), splat(start)));
-      }
-      transpose(r);
-#pragma GCC unroll 16
-      for (index_t p = 0; p < lanes; ++p) {
-        if (p >= pixels) continue;
-        float* to = y + (j + p) * a.no + k;
-        channels == lanes ? store(to, r[p]) : store_n(to, r[p], channels);
-      }
+    for (index_t c = 0; c < lanes; ++c) {
+      r[c] = zero();
+      if (c >= channels) continue;
+      const Formula f = formula(a, anchor, k + c);
+      const float* from = x + c * a.xb + j;
+      const Vec s = sigmoid(pixels == lanes ? load(from) : load_n(from, pixels));
+      const float start = f.constant + static_cast<float>(j) * f.by_column + static_cast<float>(i) * f.by_row;
+      r[c] = fma(s, fma(s, splat(f.q), splat(f.l)), fma(columns, splat(f.by_column), splat(start)));
     }
+    transpose(r);
+#pragma GCC unroll 16
+    for (index_t p = 0; p < lanes; ++p) {
+      if (p >= pixels) continue;
+      float* to = y + (j + p) * a.no;
+      channels == lanes ? store(to, r[p]) : store_n(to, r[p], channels);
+    }
+  }
 }
 
 /// The lanes of block b, which may belong to several anchors.
@@ -90,13 +90,21 @@ void decode_blocked(const DecodeArgs& a, index_t n, index_t b, index_t i) {
 
 }  // namespace
 
+/// A strip of rows at a time: long enough that a channel of a plain map is read in one go, short enough that the rows
+/// of y, which get V numbers at a time, stay in the cache until they are complete.
 void detect_decode(const DecodeArgs& a) noexcept {
-  const bool plain = a.x_block == 1;
-  const index_t parts = plain ? a.na : (a.na * a.no + lanes - 1) / lanes, tasks = a.n * parts * a.h;
+  const index_t strip = most(1, 512 / most(1, a.w)), strips = (a.h + strip - 1) / strip, tasks = a.n * strips;
 #pragma omp parallel for schedule(static) if (tasks > 1)
   for (index_t t = 0; t < tasks; ++t) {
-    const index_t i = t % a.h, part = t / a.h % parts, n = t / a.h / parts;
-    plain ? decode_plain(a, n, part, i) : decode_blocked(a, n, part, i);
+    const index_t n = t / strips, first = t % strips * strip, last = least(a.h, first + strip);
+    if (a.x_block == 1) {
+      for (index_t anchor = 0; anchor < a.na; ++anchor)
+        for (index_t k = 0; k < a.no; k += lanes)
+          for (index_t i = first; i < last; ++i) decode_plain(a, n, anchor, k, i);
+    } else {
+      for (index_t b = 0; b * lanes < a.na * a.no; ++b)
+        for (index_t i = first; i < last; ++i) decode_blocked(a, n, b, i);
+    }
   }
 }
 

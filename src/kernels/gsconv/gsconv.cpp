@@ -59,8 +59,8 @@ void finish_sums(const float* sums, index_t parts, index_t channels, double coun
                  double eps, float* dgamma, float* dbeta, float* coefficients) {
   for (index_t c = 0; c < channels; ++c) {
     double s, t;
-    merge_sums(sums + c, parts, 2 * channels, 1, &s);
-    merge_sums(sums + channels + c, parts, 2 * channels, 1, &t);
+    merge_sums(sums, parts, 2 * channels, c, 1, &s);
+    merge_sums(sums, parts, 2 * channels, channels + c, 1, &t);
     const double q = 1 / std::sqrt(static_cast<double>(var[c]) + eps), k = static_cast<double>(scale[c]);
     dbeta[c] = static_cast<float>(s);
     dgamma[c] = static_cast<float>(q * t);

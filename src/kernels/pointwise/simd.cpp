@@ -18,6 +18,7 @@ SN_INLINE void map1(const PointwiseArgs& a, const F& f) {
   for_each_piece(rows_of(a.n, a.blocks, a.h, a.w, maps), maps, [&](const index_t* at, index_t count) SN_INLINE_BODY {
     const float* x = a.x + at[0];
     float* y = a.y + at[1];
+#pragma GCC unroll 4
     for (index_t i = 0; i < count; i += lanes) store(y + i, f(load(x + i)));
   });
 }
@@ -29,6 +30,7 @@ SN_INLINE void map2(const PointwiseArgs& a, const F& f) {
   for_each_piece(rows_of(a.n, a.blocks, a.h, a.w, maps), maps, [&](const index_t* at, index_t count) SN_INLINE_BODY {
     const float *x = a.x + at[0], *z = a.z + at[1];
     float* y = a.y + at[2];
+#pragma GCC unroll 4
     for (index_t i = 0; i < count; i += lanes) store(y + i, f(load(x + i), load(z + i)));
   });
 }

@@ -160,12 +160,18 @@ bool separable_at(const PoolArgs& a, index_t n, index_t b, index_t row, index_t 
         const float* from = x + ready * a.xh + (j - p) * lanes;
         Vec best = load(from + v.first * lanes), place = splat(static_cast<float>(v.first));
         nan = either(nan, is_nan(best));
-        for (index_t c = v.first + 1; c < v.last; ++c) {
+        const auto tap = [&](index_t c) SN_INLINE_BODY {
           const Vec value = load(from + c * lanes);
           nan = either(nan, is_nan(value));
           const Mask wins = less(best, value);
           best = select(wins, value, best);
           place = select(wins, splat(static_cast<float>(c)), place);
+        };
+        if (v.last - v.first == K) {
+#pragma GCC unroll 8
+          for (index_t c = 1; c < K; ++c) tap(c);
+        } else {
+          for (index_t c = v.first + 1; c < v.last; ++c) tap(c);
         }
         store(m + (j - j0) * lanes, best);
         store(at + (j - j0) * lanes, place);
@@ -175,13 +181,20 @@ bool separable_at(const PoolArgs& a, index_t n, index_t b, index_t row, index_t 
     float* y = a.y + n * a.yn + b * a.yb + i * a.yh + j0 * lanes;
     std::uint8_t* where = a.where + (((n * a.blocks + b) * a.oh + i) * a.ow + j0) * lanes;
     for (index_t c = 0; c < columns; c += lanes) {
-      Vec best = splat(-__builtin_inff()), at = zero();
-      for (index_t r = u.first; r < u.last; ++r) {
+      const index_t top = (i - p + u.first) % K * (tile * lanes) + c;
+      Vec best = load(maxima + top), at = simd::add(load(places + top), splat(static_cast<float>(u.first * K)));
+      const auto tap = [&](index_t r) SN_INLINE_BODY {
         const index_t line = (i - p + r) % K * (tile * lanes) + c;
         const Vec value = load(maxima + line), place = simd::add(load(places + line), splat(static_cast<float>(r * K)));
         const Mask wins = less(best, value);
-        best = r == u.first ? value : select(wins, value, best);
-        at = r == u.first ? place : select(wins, place, at);
+        best = select(wins, value, best);
+        at = select(wins, place, at);
+      };
+      if (u.last - u.first == K) {
+#pragma GCC unroll 8
+        for (index_t r = 1; r < K; ++r) tap(r);
+      } else {
+        for (index_t r = u.first + 1; r < u.last; ++r) tap(r);
       }
       store(y + c, best);
       store_bytes(where + c, at);

@@ -18,10 +18,14 @@ SN_INLINE index_t logical(const index_t* map, index_t p, index_t count) {
   return channel < count ? channel : -1;
 }
 
-/// V logical rows, one for each lane; null for a hole. p points into from (packing) or to (unpacking).
+/// V logical rows, one for each lane: at base + offset[lane] (in `from` when packing, in `to` when unpacking), or a
+/// hole where the offset is negative.
 template <class T>
 struct Rows {
-  T* p[lanes];
+  T* base;
+  index_t offset[lanes];
+  [[nodiscard]] SN_INLINE T* row(index_t k) const { return base + offset[k]; }
+  [[nodiscard]] SN_INLINE bool hole(index_t k) const { return offset[k] < 0; }
 };
 
 /// Where columns lie in the packed order: tap t of the c-th channel at base + t * by_tap + c * by_channel, V lanes
@@ -52,9 +56,8 @@ SN_INLINE void pack_columns(const Rows<const float>& rows, index_t first, index_
     const index_t m = least(lanes, columns - j);
     if (m <= few) {
       for (index_t i = 0; i < m; ++i) {
-        float column[lanes];
-        for (index_t k = 0; k < lanes; ++k) column[k] = rows.p[k] ? rows.p[k][first + j + i] : 0;
-        store(at, load(column));
+        // Straight to where it goes: a vector of numbers just stored would wait for them.
+        for (index_t k = 0; k < lanes; ++k) at[k] = rows.hole(k) ? 0 : rows.row(k)[first + j + i];
         next();
       }
       continue;
@@ -63,7 +66,7 @@ SN_INLINE void pack_columns(const Rows<const float>& rows, index_t first, index_
 #pragma GCC unroll 16
     for (index_t k = 0; k < lanes; ++k) {
       r[k] = zero();
-      if (rows.p[k]) r[k] = m == lanes ? load(rows.p[k] + first + j) : load_n(rows.p[k] + first + j, m);
+      if (!rows.hole(k)) r[k] = m == lanes ? load(rows.row(k) + first + j) : load_n(rows.row(k) + first + j, m);
     }
     transpose(r);
 #pragma GCC unroll 16
@@ -73,13 +76,6 @@ SN_INLINE void pack_columns(const Rows<const float>& rows, index_t first, index_
       next();
     }
   }
-}
-
-SN_INLINE void put(float* to, Vec v, index_t n, bool add) {
-  if (n == lanes)
-    store(to, add ? simd::add(load(to), v) : v);
-  else
-    store_n(to, add ? simd::add(load_n(to, n), v) : v, n);
 }
 
 SN_INLINE void unpack_columns(const Rows<float>& rows, index_t first, index_t columns, index_t taps, index_t c,
@@ -99,8 +95,8 @@ SN_INLINE void unpack_columns(const Rows<float>& rows, index_t first, index_t co
     if (m <= few) {
       for (index_t i = 0; i < m; ++i) {
         for (index_t k = 0; k < lanes; ++k)
-          if (rows.p[k]) {
-            float& to = rows.p[k][first + j + i];
+          if (!rows.hole(k)) {
+            float& to = rows.row(k)[first + j + i];
             to = at[k] + (add ? to : 0);
           }
         next();
@@ -116,59 +112,61 @@ SN_INLINE void unpack_columns(const Rows<float>& rows, index_t first, index_t co
       next();
     }
     transpose(r);
+    // All loads before the stores: a load that overlaps the masked part of a store before it waits for that store.
+    if (add) {
 #pragma GCC unroll 16
-    for (index_t k = 0; k < lanes; ++k)
-      if (rows.p[k]) put(rows.p[k] + first + j, r[k], m, add);
+      for (index_t k = 0; k < lanes; ++k)
+        if (!rows.hole(k)) r[k] = simd::add(r[k], load_n(rows.row(k) + first + j, m));
+    }
+#pragma GCC unroll 16
+    for (index_t k = 0; k < lanes; ++k) {
+      if (rows.hole(k)) continue;
+      m == lanes ? store(rows.row(k) + first + j, r[k]) : store_n(rows.row(k) + first + j, r[k], m);
+    }
   }
 }
 
 /// The rows follow one another, one number each: they are a vector.
 template <class T>
 SN_INLINE bool one_vector(const Rows<T>& rows, index_t columns) {
-  bool yes = columns == 1 && rows.p[0];
-  for (index_t k = 1; yes && k < lanes; ++k) yes = rows.p[k] == rows.p[0] + k;
+  bool yes = columns == 1 && !rows.hole(0);
+  for (index_t k = 1; yes && k < lanes; ++k) yes = rows.offset[k] == rows.offset[0] + k;
   return yes;
 }
 
-/// Columns for a lane of `o` are taps of several c: orders forward and planes, block ob, channels [c0, c1).
-/// run(rows, first, columns, c, hole)
-template <class T, class Run>
-SN_INLINE void lanes_of_o(const WeightArgs& a, T* plain, index_t ob, index_t c0, index_t c1, const Run& run) {
-  const index_t taps = a.kh * a.kw;
-  Rows<T> rows;
+/// Lanes are o, whose rows have the taps of all c: orders forward, planes, and depthwise.
+template <class T>
+SN_INLINE Rows<T> lanes_of_o(const WeightArgs& a, T* plain, index_t ob) {
+  Rows<T> rows{plain, {}};
   for (index_t k = 0; k < lanes; ++k) {
     const index_t o = logical(a.o_map, ob * lanes + k, a.o);
-    rows.p[k] = o < 0 ? nullptr : plain + o * a.c * taps;
+    rows.offset[k] = o < 0 ? -1 : o * a.c * a.kh * a.kw;
   }
+  return rows;
+}
+
+/// Lanes are c, whose rows have the taps of one o; base is set for each o: orders backward and turned.
+template <class T>
+SN_INLINE Rows<T> lanes_of_c(const WeightArgs& a, T* plain, index_t cb) {
+  Rows<T> rows{plain, {}};
+  for (index_t k = 0; k < lanes; ++k) {
+    const index_t c = logical(a.c_map, cb * lanes + k, a.c);
+    rows.offset[k] = c < 0 ? -1 : c * a.kh * a.kw;
+  }
+  return rows;
+}
+
+/// run(first, columns, c, hole) for runs of channels [c0, c1) that follow one another in the logical order.
+template <class Run>
+SN_INLINE void for_each_run(const WeightArgs& a, index_t c0, index_t c1, const Run& run) {
+  const index_t taps = a.kh * a.kw;
   for (index_t c = c0; c < c1;) {
     const index_t lc = logical(a.c_map, c, a.c);
     index_t length = 1;
     while (lc >= 0 && c + length < c1 && logical(a.c_map, c + length, a.c) == lc + length) ++length;
-    run(rows, lc * taps, length * taps, c - c0, lc < 0);
+    run(lc * taps, length * taps, c - c0, lc < 0);
     c += length;
   }
-}
-
-/// Lanes are c, columns the taps of one o: orders backward and turned.
-template <class T>
-SN_INLINE Rows<T> lanes_of_c(const WeightArgs& a, T* plain, index_t cb, index_t o) {
-  Rows<T> rows;
-  const index_t lo = logical(a.o_map, o, a.o);
-  for (index_t k = 0; k < lanes; ++k) {
-    const index_t c = logical(a.c_map, cb * lanes + k, a.c);
-    rows.p[k] = lo < 0 || c < 0 ? nullptr : plain + (lo * a.c + c) * a.kh * a.kw;
-  }
-  return rows;
-}
-
-template <class T>
-SN_INLINE Rows<T> lanes_of_depthwise(const WeightArgs& a, T* plain, index_t ob) {
-  Rows<T> rows;
-  for (index_t k = 0; k < lanes; ++k) {
-    const index_t o = logical(a.o_map, ob * lanes + k, a.o);
-    rows.p[k] = o < 0 || logical(a.c_map, 0, a.c) < 0 ? nullptr : plain + o * a.c * a.kh * a.kw;
-  }
-  return rows;
 }
 
 /// The packed weights of one task.
@@ -200,19 +198,24 @@ SN_INLINE void for_each_block(const WeightArgs& a, const Body& body) {
 void pack_block(const WeightArgs& a, index_t ob, index_t cb) {
   const index_t taps = a.kh * a.kw;
   const Packed<float> to = packed(a, a.to, ob, cb);
-  if (a.order == WeightOrder::depthwise) return pack_columns(lanes_of_depthwise(a, a.from, ob), 0, taps, taps, 0, to);
-  if (a.order == WeightOrder::forward || a.order == WeightOrder::planes)
-    return lanes_of_o(a, a.from, ob, cb * lanes, least((cb + 1) * lanes, a.c_physical),
-                      [&](const Rows<const float>& rows, index_t first, index_t columns, index_t c, bool hole)
-                          SN_INLINE_BODY {
-                            if (!hole) return pack_columns(rows, first, columns, taps, c, to);
-                            for (index_t t = 0; t < taps; ++t)
-                              store(to.base + t * to.by_tap + c * to.by_channel, zero());
-                          });
+  if (a.order == WeightOrder::depthwise) return pack_columns(lanes_of_o(a, a.from, ob), 0, taps, taps, 0, to);
+  if (a.order == WeightOrder::forward || a.order == WeightOrder::planes) {
+    const Rows<const float> rows = lanes_of_o(a, a.from, ob);
+    return for_each_run(a, cb * lanes, least((cb + 1) * lanes, a.c_physical),
+                        [&](index_t first, index_t columns, index_t c, bool hole) SN_INLINE_BODY {
+                          if (!hole) return pack_columns(rows, first, columns, taps, c, to);
+                          for (index_t t = 0; t < taps; ++t) store(to.base + t * to.by_tap + c * to.by_channel, zero());
+                        });
+  }
+  Rows<const float> rows = lanes_of_c(a, a.from, cb);
+  const bool vector = one_vector(rows, taps);
   for (index_t o = 0; o < lanes; ++o) {
-    const Rows<const float> rows = lanes_of_c(a, a.from, cb, ob * lanes + o);
-    if (one_vector(rows, taps))
-      store(to.base + o * lanes, load(rows.p[0]));
+    const index_t lo = logical(a.o_map, ob * lanes + o, a.o);
+    rows.base = a.from + most(0, lo) * a.c * taps;
+    if (lo < 0)
+      for (index_t t = 0; t < taps; ++t) store(to.base + t * to.by_tap + o * lanes, zero());
+    else if (vector)
+      store(to.base + o * lanes, load(rows.row(0)));
     else
       pack_columns(rows, 0, taps, taps, o, to);
   }
@@ -221,18 +224,23 @@ void pack_block(const WeightArgs& a, index_t ob, index_t cb) {
 void unpack_block(const WeightArgs& a, index_t ob, index_t cb) {
   const index_t taps = a.kh * a.kw;
   const Packed<const float> from = packed(a, a.from, ob, cb);
-  if (a.order == WeightOrder::depthwise)
-    return unpack_columns(lanes_of_depthwise(a, a.to, ob), 0, taps, taps, 0, from, a.add);
-  if (a.order == WeightOrder::forward || a.order == WeightOrder::planes)
-    return lanes_of_o(a, a.to, ob, cb * lanes, least((cb + 1) * lanes, a.c_physical),
-                      [&](const Rows<float>& rows, index_t first, index_t columns, index_t c, bool hole)
-                          SN_INLINE_BODY {
-                            if (!hole) unpack_columns(rows, first, columns, taps, c, from, a.add);
-                          });
+  if (a.order == WeightOrder::depthwise) return unpack_columns(lanes_of_o(a, a.to, ob), 0, taps, taps, 0, from, a.add);
+  if (a.order == WeightOrder::forward || a.order == WeightOrder::planes) {
+    const Rows<float> rows = lanes_of_o(a, a.to, ob);
+    return for_each_run(a, cb * lanes, least((cb + 1) * lanes, a.c_physical),
+                        [&](index_t first, index_t columns, index_t c, bool hole) SN_INLINE_BODY {
+                          if (!hole) unpack_columns(rows, first, columns, taps, c, from, a.add);
+                        });
+  }
+  Rows<float> rows = lanes_of_c(a, a.to, cb);
+  const bool vector = one_vector(rows, taps);
   for (index_t o = 0; o < lanes; ++o) {
-    const Rows<float> rows = lanes_of_c(a, a.to, cb, ob * lanes + o);
-    if (one_vector(rows, taps))
-      put(rows.p[0], load(from.base + o * lanes), lanes, a.add);
+    const index_t lo = logical(a.o_map, ob * lanes + o, a.o);
+    if (lo < 0) continue;
+    rows.base = a.to + lo * a.c * taps;
+    if (vector)
+      store(rows.row(0),
+            a.add ? simd::add(load(rows.row(0)), load(from.base + o * lanes)) : load(from.base + o * lanes));
     else
       unpack_columns(rows, 0, taps, taps, o, from, a.add);
   }
