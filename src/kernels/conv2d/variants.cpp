@@ -36,7 +36,7 @@ index_t strip_k3(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 12
 index_t strip_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 20 : 8)); }
 
 /// Rows of dx: both parities, with the dy that they read.
-index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 80 ? 40 : 16)); }
+index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 40 : 8)); }
 index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 16)); }
 
 // ---- Sizes
