@@ -84,7 +84,6 @@ const ConvVariant bwd_x[] = {
 const ConvGradVariant bwd_w[] = {
     {"stem", &Kernels::conv_bwd_w_stem, planes, Algorithm::direct, is_stem_gradient, grad_stem_workspace},
     {"winograd4", &Kernels::winograd4_bwd_w, forward, Algorithm::best, winograd4_grad_suits, winograd4_grad_workspace},
-    {"winograd2", &Kernels::winograd2_bwd_w, forward, Algorithm::best, winograd2_grad_suits, winograd2_grad_workspace},
     {"any", &Kernels::conv_bwd_w_any, forward, Algorithm::direct, any_gradient, grad_any_workspace},
 };
 

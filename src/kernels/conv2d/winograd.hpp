@@ -57,7 +57,6 @@ WinogradGradPlan winograd_grad_plan(const ConvGradArgs& args, index_t lanes, ind
 
 /// ConvGradVariant's functions.
 bool winograd4_grad_suits(const ConvGradArgs& args, index_t lanes);
-bool winograd2_grad_suits(const ConvGradArgs& args, index_t lanes);
 index_t winograd4_grad_workspace(const ConvGradArgs& args, index_t lanes, int threads);
 index_t winograd2_grad_workspace(const ConvGradArgs& args, index_t lanes, int threads);
 
