@@ -145,6 +145,8 @@ Convolution convolution(const Problem& p) {
   return convolution(p.n, l.c, l.h, l.w, p.middle(), l.kh, l.kw, l.stride, l.pad_h, l.pad_w, l.dilation, l.groups);
 }
 
+bool winograd_fits(const Problem& p) { return p.algorithm == kernels::Algorithm::best && p.layer().takes_winograd(); }
+
 std::vector<Tag> map_formats() { return {Tag::nChw16c, Tag::nChw8c, Tag::nhwc}; }
 
 std::pair<algorithm, float> activation(kernels::Act act) {

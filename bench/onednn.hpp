@@ -73,6 +73,9 @@ Convolution convolution(index_t n, index_t c, index_t h, index_t w, index_t oc, 
                         index_t pad_h, index_t pad_w, index_t dilation, index_t groups);
 Convolution convolution(const Problem& problem);
 
+/// Is the first convolution one that Winograd's algorithm may be tried for?
+bool winograd_fits(const Problem& problem);
+
 /// The formats of maps that whole chains are tried in.
 std::vector<Tag> map_formats();
 

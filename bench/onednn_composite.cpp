@@ -12,7 +12,8 @@ namespace {
 
 struct Variant {
   Tag maps;
-  bool parts;  ///< GSConv's halves lie in one map; false: in two
+  bool parts;     ///< GSConv's halves lie in one map; false: in two
+  bool winograd;  ///< for the first convolution, activation not fused
 };
 
 class Composite : public Chain {
@@ -32,19 +33,21 @@ class Composite : public Chain {
   /// A convolution with bias from src to dst, where dst already has its format; and its activation.
   void step(const Convolution& c, const Memory& src, const Memory& dst, const Numbers& w, const Numbers& bias) {
     const auto [kind, alpha] = activation(p_.layer().act);
+    const bool winograd = v_.winograd && &c == &first_, fused = fused_ && !winograd;
     primitive_attr attr;
     dnnl::post_ops ops;
-    if (fused_ && p_.activates()) {
+    if (fused && p_.activates()) {
       append_activation(ops, kind, alpha, 0);
       attr.set_post_ops(ops);
     }
-    const ConvFwd d = conv_fwd(cpu(), prop_kind::forward_inference, algorithm::convolution_direct, src.get_desc(),
-                               any(c.w), Desc(c.bias, f32, Tag::x), dst.get_desc(), c.geometry, attr);
+    const algorithm how = winograd ? algorithm::convolution_winograd : algorithm::convolution_direct;
+    const ConvFwd d = conv_fwd(cpu(), prop_kind::forward_inference, how, src.get_desc(), any(c.w),
+                               Desc(c.bias, f32, Tag::x), dst.get_desc(), c.geometry, attr);
     add<dnnl::convolution_forward>(d, {{DNNL_ARG_SRC, src},
                                        {DNNL_ARG_WEIGHTS, load(w, c.w, c.plain_w, d.weights_desc())},
                                        {DNNL_ARG_BIAS, vector(bias)},
                                        {DNNL_ARG_DST, dst}});
-    if (fused_ || !p_.activates()) return;
+    if (fused || !p_.activates()) return;
     const EltwiseFwd act = eltwise_fwd(cpu(), prop_kind::forward_inference, kind, dst.get_desc(), alpha);
     add<dnnl::eltwise_forward>(act, {{DNNL_ARG_SRC, dst}, {DNNL_ARG_DST, dst}});
   }
@@ -92,12 +95,13 @@ class Composite : public Chain {
 
 std::unique_ptr<Side> make_composite(const Problem& p) {
   if (p.activates() && activation(p.layer().act).first == algorithm::undef) return nullptr;
-  const bool halves = p.layer().op == Op::gsconv && p.row.peer == "onednn-best";
+  const bool best = p.row.peer == "onednn-best", halves = best && p.layer().op == Op::gsconv;
   std::vector<std::function<std::unique_ptr<Chain>()>> makers;
   for (const Tag tag : map_formats())
     for (const bool parts : {false, true})
-      if (!parts || halves)
-        makers.emplace_back([&p, v = Variant{tag, parts}] { return std::make_unique<Composite>(p, v); });
+      for (const bool winograd : {false, true})
+        if ((!parts || halves) && (!winograd || (best && winograd_fits(p))))
+          makers.emplace_back([&p, v = Variant{tag, parts, winograd}] { return std::make_unique<Composite>(p, v); });
   return fastest(makers);
 }
 

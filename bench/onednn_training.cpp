@@ -13,7 +13,8 @@ namespace {
 
 struct Variant {
   Tag maps;
-  Tag gradient;  ///< of maps for the depthwise weight gradient
+  Tag gradient;   ///< of maps for the depthwise weight gradient
+  bool winograd;  ///< for the first convolution
 };
 
 class Training : public Chain {
@@ -67,9 +68,12 @@ class Training : public Chain {
   [[nodiscard]] Desc maps(const Dims& dims) const { return {dims, f32, v_.maps}; }
   [[nodiscard]] bool depthwise(const Stage& s) const { return s.conv->w.size() == 5; }
 
+  [[nodiscard]] algorithm how(const Stage& s) const {
+    return v_.winograd && s.conv == &first_ ? algorithm::convolution_winograd : algorithm::convolution_direct;
+  }
+  [[nodiscard]] bool active() const { return p_.layer().act != kernels::Act::none; }
   [[nodiscard]] ConvFwd conv_of(const Stage& s, const Desc& x, const Desc& y) const {
-    return conv_fwd(cpu(), prop_kind::forward_training, algorithm::convolution_direct, x, any(s.conv->w), Desc(), y,
-                    s.conv->geometry);
+    return conv_fwd(cpu(), prop_kind::forward_training, how(s), x, any(s.conv->w), Desc(), y, s.conv->geometry);
   }
   [[nodiscard]] NormFwd norm_of(const Stage& s) const {
     return norm_fwd(cpu(), prop_kind::forward_training, s.z.get_desc(), static_cast<float>(Problem::eps),
@@ -92,7 +96,10 @@ class Training : public Chain {
                                                         {DNNL_ARG_VARIANCE, s.variance},
                                                         {DNNL_ARG_SCALE, s.scale},
                                                         {DNNL_ARG_SHIFT, s.shift}});
-    add<dnnl::eltwise_forward>(act_of(s), {{DNNL_ARG_SRC, s.u}, {DNNL_ARG_DST, s.y}});
+    if (active())
+      add<dnnl::eltwise_forward>(act_of(s), {{DNNL_ARG_SRC, s.u}, {DNNL_ARG_DST, s.y}});
+    else
+      s.y = s.u;
   }
 
   /// Gradients of GSConv's halves; a framework first joins and shuffles what the forward made, and later undoes it.
@@ -148,10 +155,11 @@ class Training : public Chain {
     const bool ours = &s == &one_;
     const Memory g = ours ? s.dy : make(s.dy.get_desc());
     const auto [kind, alpha] = activation(p_.layer().act);
-    add<dnnl::eltwise_backward>(eltwise_bwd(cpu(), kind, s.u.get_desc(), alpha, act_of(s)),
-                                {{DNNL_ARG_SRC, s.u}, {DNNL_ARG_DIFF_DST, s.dy}, {DNNL_ARG_DIFF_SRC, g}});
+    if (active())
+      add<dnnl::eltwise_backward>(eltwise_bwd(cpu(), kind, s.u.get_desc(), alpha, act_of(s)),
+                                  {{DNNL_ARG_SRC, s.u}, {DNNL_ARG_DIFF_DST, s.dy}, {DNNL_ARG_DIFF_SRC, g}});
     Arguments norm{{DNNL_ARG_SRC, s.z},
-                   {DNNL_ARG_DIFF_DST, g},
+                   {DNNL_ARG_DIFF_DST, active() ? g : s.dy},
                    {DNNL_ARG_DIFF_SRC, g},
                    {DNNL_ARG_MEAN, s.mean},
                    {DNNL_ARG_VARIANCE, s.variance},
@@ -162,8 +170,8 @@ class Training : public Chain {
     add<dnnl::batch_normalization_backward>(
         norm_bwd(cpu(), s.z.get_desc(), static_cast<float>(Problem::eps), scale_and_shift, norm_of(s)), norm);
     if (p_.row.weight_gradient || !depthwise(s)) weight_gradient(s, g);
-    const ConvBwdX d = conv_bwd_x(cpu(), algorithm::convolution_direct, s.x.get_desc(), any(s.conv->w), g.get_desc(),
-                                  s.conv->geometry, conv_of(s, s.x.get_desc(), g.get_desc()));
+    const ConvBwdX d = conv_bwd_x(cpu(), how(s), s.x.get_desc(), any(s.conv->w), g.get_desc(), s.conv->geometry,
+                                  conv_of(s, s.x.get_desc(), g.get_desc()));
     s.dx = make(s.x.get_desc());
     add<dnnl::convolution_backward_data>(
         d, {{DNNL_ARG_DIFF_DST, g},
@@ -174,8 +182,7 @@ class Training : public Chain {
   void weight_gradient(Stage& s, const Memory& g) {
     const Tag tag = depthwise(s) ? v_.gradient : v_.maps;
     const Desc x(s.conv->x, f32, tag), dy(s.conv->y, f32, tag);
-    const ConvBwdW d =
-        conv_bwd_w(cpu(), algorithm::convolution_direct, x, any(s.conv->w), dy, s.conv->geometry, conv_of(s, x, dy));
+    const ConvBwdW d = conv_bwd_w(cpu(), how(s), x, any(s.conv->w), dy, s.conv->geometry, conv_of(s, x, dy));
     s.dw = make(d.diff_weights_desc());
     add<dnnl::convolution_backward_weights>(d, {{DNNL_ARG_SRC, converted(s.x, d.src_desc())},
                                                 {DNNL_ARG_DIFF_DST, converted(g, d.diff_dst_desc())},
@@ -204,12 +211,14 @@ class Training : public Chain {
 }  // namespace
 
 std::unique_ptr<Side> make_training(const Problem& p) {
-  if (activation(p.layer().act).first == algorithm::undef) return nullptr;
+  if (p.layer().act != kernels::Act::none && activation(p.layer().act).first == algorithm::undef) return nullptr;
   std::vector<std::function<std::unique_ptr<Chain>()>> makers;
   // Its own choice for the weight gradient first; where that needs reorders, staying in the format may be faster.
   for (const Tag tag : map_formats())
     for (const Tag gradient : {Tag::any, tag})
-      makers.emplace_back([&p, v = Variant{tag, gradient}] { return std::make_unique<Training>(p, v); });
+      for (const bool winograd : {false, true})
+        if (!winograd || (p.row.peer == "onednn-best" && winograd_fits(p)))
+          makers.emplace_back([&p, v = Variant{tag, gradient, winograd}] { return std::make_unique<Training>(p, v); });
   return fastest(makers);
 }
 

@@ -188,8 +188,7 @@ void add_rows(std::vector<Row>& all, const Layer& l, Pass pass, bool winograd) {
     const Row row{l, pass, "onednn", true};
     if (std::any_of(all.begin(), all.end(), [&](const Row& r) { return same(r, row); })) return;
     all.push_back(row);
-    if (winograd && l.op == Op::conv2d && l.kh == 3 && l.kw == 3 && l.stride == 1 && l.dilation == 1 && l.groups == 1)
-      all.push_back({l, pass, "onednn-winograd", true});
+    if (winograd && l.takes_winograd()) all.push_back({l, pass, "onednn-winograd", true});
     return;
   }
   all.push_back({l, pass, "onednn-best", true});

@@ -31,6 +31,9 @@ struct Layer {
   [[nodiscard]] index_t oh() const { return (h + 2 * pad_h - dilation * (kh - 1) - 1) / stride + 1; }
   [[nodiscard]] index_t ow() const { return (w + 2 * pad_w - dilation * (kw - 1) - 1) / stride + 1; }
   [[nodiscard]] index_t half() const { return oc / 2; }
+  [[nodiscard]] bool takes_winograd() const {
+    return (op == Op::conv2d || op == Op::gsconv) && kh == 3 && kw == 3 && stride == 1 && dilation == 1 && groups == 1;
+  }
   /// "c64x64_80x80_k3s1", with what else is unusual.
   [[nodiscard]] std::string shape() const;
 };

@@ -74,6 +74,32 @@ SN_INLINE void grad_tile(GradSums<P>& acc, const DepthwiseGradRows& r, const flo
   }
 }
 
+/// The first P::edge pixels of a row: at once, or where registers are few one by one.
+template <class P, bool Clip>
+SN_INLINE void grad_left(GradSums<P>& acc, const DepthwiseGradRows& r, const float* x, const float* dy, index_t u0,
+                         index_t u1) {
+  if constexpr (P::pixels == P::edge) {
+    grad_tile<P, P::edge, P::pad, 0, Clip>(acc, r, x, dy, u0, u1);
+  } else {
+    static_assert(P::edge == 2);
+    grad_tile<P, 1, P::pad, 0, Clip>(acc, r, x, dy, u0, u1);
+    grad_tile<P, 1, P::pad - P::S, 0, Clip>(acc, r, x + P::S * lanes, dy + lanes, u0, u1);
+  }
+}
+
+/// The last ones, where R columns of the last pixel's window are left out.
+template <class P, int R, bool Clip>
+SN_INLINE void grad_right(GradSums<P>& acc, const DepthwiseGradRows& r, const float* x, const float* dy, index_t u0,
+                          index_t u1) {
+  if constexpr (P::pixels == P::edge) {
+    grad_tile<P, P::edge, 0, R, Clip>(acc, r, x, dy, u0, u1);
+  } else {
+    constexpr int before = R > P::S ? R - P::S : 0;
+    grad_tile<P, 1, 0, before, Clip>(acc, r, x, dy, u0, u1);
+    grad_tile<P, 1, 0, R, Clip>(acc, r, x + P::S * lanes, dy + lanes, u0, u1);
+  }
+}
+
 /// Pixels [c0, c1) of a row of dy.
 template <class P, bool Clip>
 SN_INLINE void grad_row(GradSums<P>& acc, const DepthwiseGradRows& r, index_t i, index_t c0, index_t c1) {
@@ -82,7 +108,7 @@ SN_INLINE void grad_row(GradSums<P>& acc, const DepthwiseGradRows& r, index_t i,
   const index_t last = c1 == r.ow ? c1 - P::edge : c1;
   index_t c = c0;
   if (c0 == 0) {
-    grad_tile<P, P::edge, P::pad, 0, Clip>(acc, r, x, dy, u0, u1);
+    grad_left<P, Clip>(acc, r, x, dy, u0, u1);
     c = P::edge;
   }
   for (; c + P::pixels <= last; c += P::pixels)
@@ -91,9 +117,9 @@ SN_INLINE void grad_row(GradSums<P>& acc, const DepthwiseGradRows& r, index_t i,
     for (; c < last; ++c) grad_tile<P, 1, 0, 0, Clip>(acc, r, x + c * P::S * lanes, dy + c * lanes, u0, u1);
   if (c1 != r.ow) return;
   if (P::S == 1 || r.w % 2 != 0)
-    grad_tile<P, P::edge, 0, P::pad, Clip>(acc, r, x + c * P::S * lanes, dy + c * lanes, u0, u1);
+    grad_right<P, P::pad, Clip>(acc, r, x + c * P::S * lanes, dy + c * lanes, u0, u1);
   else
-    grad_tile<P, P::edge, 0, P::pad - 1, Clip>(acc, r, x + c * P::S * lanes, dy + c * lanes, u0, u1);
+    grad_right<P, P::pad - 1, Clip>(acc, r, x + c * P::S * lanes, dy + c * lanes, u0, u1);
 }
 
 /// sums += the taps of the pass over rows [first, last) and pixels [c0, c1) of dy.

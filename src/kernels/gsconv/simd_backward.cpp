@@ -61,16 +61,21 @@ void advance(const GsBackwardArgs& p, const Plane& t, Window& w, index_t first, 
     }
   with_act(p.act, [&]<Act act>() {
     for (index_t r = first + kept; r < end; ++r) {
-      const float *z1 = t.z1 + r * p.z1.sh, *z2 = t.z2 + r * p.z2.sh, *g = t.g + r * p.g.sh;
+      const float* z1 = t.z1 + r * p.z1.sh;
       const index_t to = (r - first) * w.row;
       for (index_t i = 0; i < w.row; i += lanes) {
         Vec a;
         store(w.slope + to + i, simd::activate_grad<act>(p.slope, fma(load(z1 + i), t.scale1, t.bias1), a));
         store(w.a + to + i, a);
-        store(w.dz + to + i, fma(t.p, load(g + i), fma(t.q, sub(load(z2 + i), t.mean2), t.r)));
       }
     }
   });
+  for (index_t r = first + kept; r < end; ++r) {
+    const float *z2 = t.z2 + r * p.z2.sh, *g = t.g + r * p.g.sh;
+    float* dz = w.dz + (r - first) * w.row;
+    for (index_t i = 0; i < w.row; i += lanes)
+      store(dz + i, fma(t.p, load(g + i), fma(t.q, sub(load(z2 + i), t.mean2), t.r)));
+  }
   w.first = first;
   w.end = end;
 }
