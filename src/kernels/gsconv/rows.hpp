@@ -12,6 +12,9 @@ using slimneck::kernels::MapAt;
 
 SN_INLINE float* plane(const MapAt& m, index_t n, index_t b) { return m.data + n * m.sn + b * m.sb; }
 
+/// Into the second level cache: what will be read a strip later.
+SN_INLINE void prefetch_second(const float* p) { __builtin_prefetch(p, 0, 2); }
+
 /// Sums of (y - offset) and its square over rows of a part, in four chains each.
 struct RowMoments {
   Vec offset, s[4], q[4];

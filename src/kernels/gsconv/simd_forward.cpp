@@ -36,6 +36,7 @@ void forward_plane(const GsForwardArgs& p, index_t n, index_t b) {
     const index_t first = s * p.strip, last = least(p.h, first + p.strip), needed = least(p.h, last + reach);
     activate_rows(p, z1 + made * p.z1.sh, a + made * p.a.sh, needed - made, scale, bias);
     made = needed;
+    // Row by row. Several rows in one call were 0.92-0.95 times as fast, rows of z1 asked for ahead 0.8-1.0.
     RowMoments m{};
     for (index_t i = first; i < last; ++i) {
       depthwise(rows, i, i + 1);
