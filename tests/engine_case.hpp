@@ -131,8 +131,8 @@ inline void check_fast(const Graph& graph, Mode mode, bool whole) {
     }
 }
 
-/// Plans in blocks of 1, 4, 8 and 16, and fast ones, compute what the reference computes, in inference and in training. `whole`: on whole
-/// numbers, where a graph that only moves, adds and multiplies must agree to the last bit.
+/// Plans in blocks of 1, 4, 8 and 16, and fast ones, compute what the reference computes, in inference and in training.
+/// `whole`: on whole numbers, where a graph that only moves, adds and multiplies must agree to the last bit.
 inline void check_same(const Graph& graph, bool whole = false) {
   for (const Mode mode : {Mode::infer, Mode::train}) {
     const AllNumbers want = all_numbers(graph, mode, exec_of(DType::f64, 0), whole);

@@ -194,8 +194,8 @@ struct OpDef {
 
   /// Which channel maps the op can work under: for each input, then after '>' each output, two letters for its n and c
   /// axis. Operands with the same letter share one map; '-' is an axis without channels. "-a,ba,-b>-b" is a dense
-  /// convolution (weights n follow the output, c the input); "-a>-a" is elementwise. A capital letter: the channels are in
-  /// logical order, holes at the end only. Empty: the op needs plain NCHW.
+  /// convolution (weights n follow the output, c the input); "-a>-a" is elementwise. A capital letter: the channels are
+  /// in logical order, holes at the end only. Empty: the op needs plain NCHW.
   std::string_view (*maps)(const Attributes&, std::span<const Shape> inputs) = nullptr;
 
   /// For OpKind::gather.
