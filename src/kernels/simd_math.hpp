@@ -181,6 +181,7 @@ SN_INLINE Vec activate_grad(float slope, Vec x, Vec& value) {
 }
 
 /// The same for an activation known at run time, one vector at a time and not inlined: where its cost does not count.
+// NOLINTNEXTLINE(misc-definitions-in-headers): in an anonymous namespace; inline contradicts noinline
 [[maybe_unused]] __attribute__((noinline)) Vec activate(Act act, float slope, Vec x) {
   switch (act) {
     case Act::none: return x;
@@ -195,6 +196,7 @@ SN_INLINE Vec activate_grad(float slope, Vec x, Vec& value) {
   return x;
 }
 
+// NOLINTNEXTLINE(misc-definitions-in-headers): in an anonymous namespace; inline contradicts noinline
 [[maybe_unused]] __attribute__((noinline)) Vec activate_grad(Act act, float slope, Vec x, Vec& value) {
   switch (act) {
     case Act::none: return activate_grad<Act::none>(slope, x, value);
