@@ -147,8 +147,8 @@ void print_layer_table() {
   print(format("Median milliseconds of %d to %d runs, one picture; train is forward and backward.\n", least_runs,
                most_runs));
   print(
-      format("With these reference kernels, which no one has tuned yet, GSConv has %.0f %% of the MACs of SC and takes "
-             "%.0f %% of its time\nin inference (%s) and %.0f %% in training (%s).\n",
+      format("GSConv has %.0f %% of the MACs of SC and takes %.0f %% of its time in inference (%s)\n"
+             "and %.0f %% in training (%s).\n",
              100 * macs, 100 * infer, verdict(infer, macs).c_str(), 100 * train, verdict(train, macs).c_str()));
 }
 
