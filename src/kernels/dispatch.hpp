@@ -10,6 +10,7 @@ namespace slimneck::kernels {
 /// namespace slimneck::kernels::<isa>, compiled from the family's simd files.
 struct Kernels {
   index_t lanes;  ///< V of all layouts
+// NOLINTNEXTLINE(bugprone-macro-parentheses): the names of a member and of a type
 #define SN_KERNEL(name, Args) void (*name)(const Args&) noexcept;
 #include "kernels/kernels.inc"
 #undef SN_KERNEL
