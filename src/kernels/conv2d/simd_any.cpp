@@ -15,7 +15,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 /// 6 pixels of 2 blocks: 12 accumulators hide the latency of the multiply-add on every machine, and 6 addresses fit the
 /// integer registers.

@@ -13,7 +13,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 /// i in [first, last): those with 0 <= i*stride + offset < extent, of [from, to).
 struct Range {

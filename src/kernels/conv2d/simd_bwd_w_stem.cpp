@@ -14,7 +14,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 /// Rows of taps together, for two output blocks.
 constexpr int rows_of_two = tile_pixels == 14 ? 2 : 1;

@@ -13,7 +13,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 constexpr index_t square = lanes * lanes;
 

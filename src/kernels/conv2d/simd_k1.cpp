@@ -12,7 +12,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 struct Job {
   const float* x;

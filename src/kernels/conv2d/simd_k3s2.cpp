@@ -6,7 +6,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 template <int O, int P>
 struct Make {

@@ -14,7 +14,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 struct Job {
   const float* x;                  ///< at the first row of taps, at tap 0 of the first pixel (which may be outside)

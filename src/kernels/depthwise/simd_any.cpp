@@ -12,8 +12,8 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
-using simd::add;  // and not the reference kernel of that name
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
+using simd::add;       // and not the reference kernel of that name
 
 /// Taps [first, last) of an axis that stay inside of `extent` when tap t reads position start + t * step.
 struct Range {

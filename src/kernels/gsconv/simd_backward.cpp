@@ -17,7 +17,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 /// Rows [first, end) of the plane, kept by a thread.
 struct Window {

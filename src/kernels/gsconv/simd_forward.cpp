@@ -11,7 +11,7 @@ namespace slimneck::kernels::SN_ISA {
 
 namespace {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 /// a = act(z scale + bias) in rows of w pixels.
 void activate_rows(const GsForwardArgs& p, const float* z, float* a, index_t rows, Vec scale, Vec bias) {

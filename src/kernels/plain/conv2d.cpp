@@ -10,7 +10,7 @@ namespace slimneck::kernels {
 
 namespace {
 
-using namespace plain;
+using namespace plain;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 constexpr index_t largest = (index_t{1} << 31) - 1;  // of every extent and attribute: sums and products of two fit
 

@@ -11,7 +11,7 @@ namespace slimneck::kernels {
 
 namespace {
 
-using namespace plain;
+using namespace plain;  // NOLINT(google-build-using-namespace): helpers of this folder
 using fast::Halves;
 
 enum class Kind { gsconv, dsc };

@@ -7,7 +7,7 @@ namespace slimneck::kernels {
 
 namespace {
 
-using namespace plain;
+using namespace plain;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 /// Elements follow one another in NCHW order.
 bool is_dense(const View<const float>& v) {

@@ -9,7 +9,7 @@
 
 namespace slimneck::kernels::SN_ISA {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 namespace {
 

@@ -8,7 +8,7 @@
 
 namespace slimneck::kernels::SN_ISA {
 
-using namespace simd;
+using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
 void max_pool_bwd(const PoolGradArgs& a) noexcept {
   constexpr index_t most_taps = pool_positions_kernel * pool_positions_kernel;
