@@ -60,29 +60,14 @@ MapRef plain_picture(const Numbers& x, const Shape& shape) {
 namespace {
 
 template <class Args>
-void set_geometry(Args& a, const Geometry& g, index_t n) {
-  a.n = n;
-  a.kh = g.kh;
-  a.kw = g.kw;
-  a.stride = g.stride;
-  a.pad_h = g.pad_h;
-  a.pad_w = g.pad_w;
-  a.dilation = g.dilation;
-}
-
-template <class Args>
-void set_maps(Args& a, const MapRef& x, const MapRef& y) {
+void set_maps(Args& a, const Geometry& g, const MapRef& x, const MapRef& y) {
+  static_cast<kernels::ConvGeometry&>(a) = g;
+  a.n = x.shape.n;
   a.h = x.shape.h;
   a.w = x.shape.w;
   a.oh = y.shape.h;
   a.ow = y.shape.w;
-  a.x = x.data;
-  a.xn = x.sn;
-  a.xb = x.sb;
-  a.xh = x.sh;
-  a.yn = y.sn;
-  a.yb = y.sb;
-  a.yh = y.sh;
+  kernels::lay_x(x, a);
 }
 
 WeightArgs weight_args(index_t o, index_t c, index_t kh, index_t kw, WeightOrder order, index_t lanes) {
@@ -120,12 +105,11 @@ ConvCall::ConvCall(const Context& context, const Geometry& geometry, Direction d
                    const MapRef& write, const float* plain, const kernels::Epilogue& epilogue, bool planes) {
   const index_t lanes = context.lanes();
   const bool forward = direction == Direction::forward;
-  set_geometry(args, geometry, read.shape.n);
-  set_maps(args, read, write);
+  set_maps(args, geometry, read, write);
   args.x_blocks = planes ? 0 : blocks_of(read.shape.c, lanes);
   args.y_blocks = blocks_of(write.shape.c, lanes);
   args.planes = planes ? read.shape.c : 0;
-  args.y = write.data;
+  kernels::lay_y(write, args);
   args.epilogue = epilogue;
   variant = &(forward ? kernels::choose_conv_fwd(args, lanes, context.algorithm)
                       : kernels::choose_conv_bwd_x(args, lanes, context.algorithm));
@@ -141,12 +125,11 @@ ConvGradCall::ConvGradCall(const Context& context, const Geometry& geometry, con
                            bool planes)
     : o_(dy.shape.c), c_(x.shape.c) {
   const index_t lanes = context.lanes();
-  set_geometry(args, geometry, x.shape.n);
-  set_maps(args, x, dy);
+  set_maps(args, geometry, x, dy);
   args.x_blocks = planes ? 0 : blocks_of(c_, lanes);
   args.y_blocks = blocks_of(o_, lanes);
   args.planes = planes ? c_ : 0;
-  args.dy = dy.data;
+  kernels::lay_dy(dy, args);
   variant = &kernels::choose_conv_bwd_w(args, lanes, context.algorithm);
   weights_ = floats(size_of_weights(weight_args(o_, c_, args.kh, args.kw, variant->order, lanes)));
   args.dw = weights_.data<float>();
@@ -187,10 +170,9 @@ DepthwiseCall::DepthwiseCall(const Context& context, const Geometry& geometry, C
                              const MapRef& read, const MapRef& write, const Numbers& plain,
                              const kernels::Epilogue& epilogue)
     : weights_(pack_depthwise(context.kernels, plain, read.shape.c, geometry.kh, geometry.kw)) {
-  set_geometry(args, geometry, read.shape.n);
-  set_maps(args, read, write);
+  set_maps(args, geometry, read, write);
   args.blocks = blocks_of(read.shape.c, context.lanes());
-  args.y = write.data;
+  kernels::lay_y(write, args);
   args.epilogue = epilogue;
   args.weights = weights_.data<float>();
   variant = &(direction == ConvCall::Direction::forward ? kernels::choose_depthwise_fwd(args)
@@ -202,10 +184,9 @@ DepthwiseGradCall::DepthwiseGradCall(const Context& context, const Geometry& geo
                                      const MapRef& dy)
     : c_(x.shape.c) {
   const index_t lanes = context.lanes();
-  set_geometry(args, geometry, x.shape.n);
-  set_maps(args, x, dy);
+  set_maps(args, geometry, x, dy);
   args.blocks = blocks_of(c_, lanes);
-  args.dy = dy.data;
+  kernels::lay_dy(dy, args);
   weights_ = floats(args.blocks * lanes * args.kh * args.kw);
   args.dw = weights_.data<float>();
   variant = &kernels::choose_depthwise_bwd_w(args);
@@ -214,6 +195,38 @@ DepthwiseGradCall::DepthwiseGradCall(const Context& context, const Geometry& geo
 }
 
 Numbers DepthwiseGradCall::plain(const Kernels& k) const { return unpack_depthwise(k, weights_, c_, args.kh, args.kw); }
+
+// ---- Pairs ----
+
+PairNumbers::PairNumbers(const Problem& p, index_t lanes) {
+  for (const Numbers* v : {&p.bias1, &p.bias2, &p.gamma1, &p.beta1, &p.gamma2, &p.beta2})
+    given_.push_back(channel_numbers(*v, lanes));
+}
+
+void PairNumbers::make(index_t channels1, index_t channels2) {
+  for (const index_t channels :
+       {channels1, channels1, channels2, channels2, channels1, channels1, channels2, channels2})
+    made_.push_back(floats(channels));
+}
+
+kernels::PairInference PairNumbers::inference(const Problem& p) const {
+  if (!p.epilogue) return {};
+  return {nullptr, given_[0].data<float>(), nullptr, given_[1].data<float>()};
+}
+
+kernels::PairTraining PairNumbers::training() {
+  kernels::PairTraining t;
+  t.gamma1 = given_[2].data<float>();
+  t.beta1 = given_[3].data<float>();
+  t.gamma2 = given_[4].data<float>();
+  t.beta2 = given_[5].data<float>();
+  t.eps = Problem::eps;
+  t.mean1 = made_[0].data<float>();
+  t.var1 = made_[1].data<float>();
+  t.mean2 = made_[2].data<float>();
+  t.var2 = made_[3].data<float>();
+  return t;
+}
 
 std::unique_ptr<Side> make_slimneck(const Problem& problem) {
   switch (problem.layer().op) {

@@ -6,11 +6,13 @@
 #include "kernels/conv2d/variants.hpp"
 #include "kernels/depthwise/variants.hpp"
 #include "kernels/dispatch.hpp"
+#include "kernels/norm/pair.hpp"
 #include "side.hpp"
 
 namespace slimneck::bench {
 
-inline index_t blocks_of(index_t channels, index_t lanes) { return (channels + lanes - 1) / lanes; }
+using kernels::blocks_of;
+using kernels::MapAt;
 
 /// Zeroed floats on a boundary of 64 bytes.
 inline Tensor floats(index_t count) { return Tensor({1, 1, 1, std::max<index_t>(count, 1)}); }
@@ -26,6 +28,8 @@ struct MapRef {
   Shape shape;
   index_t sn = 0, sb = 0, sh = 0;
 };
+
+inline MapAt at(const MapRef& m) { return {m.data, m.sn, m.sb, m.sh}; }
 
 /// A map in blocks of V lanes, dense: what lies past its last channel is zero.
 class BlockedMap {
@@ -55,9 +59,11 @@ Numbers plain_of(const MapRef& m, index_t lanes);
 /// A plain picture where a kernel reads planes.
 MapRef plain_picture(const Numbers& x, const Shape& shape);
 
-struct Geometry {
-  index_t kh = 1, kw = 1, stride = 1, pad_h = 0, pad_w = 0, dilation = 1;
-};
+/// Kernel, stride, padding and dilation; the extents follow from the maps of a call.
+using Geometry = kernels::ConvGeometry;
+inline Geometry geometry_of(const Layer& l) {
+  return {.kh = l.kh, .kw = l.kw, .stride = l.stride, .pad_h = l.pad_h, .pad_w = l.pad_w, .dilation = l.dilation};
+}
 
 /// The settings that the calls of one side share.
 struct Context {
@@ -143,6 +149,36 @@ class DepthwiseGradCall {
 /// Depthwise weights of c channels, WeightOrder::depthwise.
 Tensor pack_depthwise(const kernels::Kernels& k, const Numbers& plain, index_t c, index_t kh, index_t kw);
 Numbers unpack_depthwise(const kernels::Kernels& k, const Tensor& packed, index_t c, index_t kh, index_t kw);
+
+/// Vectors of the two normalisations of a pair of convolutions.
+class PairNumbers {
+ public:
+  PairNumbers() = default;
+  PairNumbers(const Problem& p, index_t lanes);
+  /// Mean, variance, dgamma, dbeta of both, for that many channels in whole blocks.
+  void make(index_t channels1, index_t channels2);
+
+  /// Folded norms, where the problem has an epilogue.
+  [[nodiscard]] kernels::PairInference inference(const Problem& p) const;
+  /// All but maps and workspace.
+  [[nodiscard]] kernels::PairTraining training();
+  /// Where a backward of GSConv or DSC leaves its gradients.
+  template <class Grad>
+  void set_gradients(Grad& g) {
+    g.dgamma1 = made_[4].data<float>();
+    g.dbeta1 = made_[5].data<float>();
+    g.dgamma2 = made_[6].data<float>();
+    g.dbeta2 = made_[7].data<float>();
+  }
+  [[nodiscard]] Numbers dgamma1(index_t count) const { return plain_numbers(made_[4], count); }
+  [[nodiscard]] Numbers dbeta1(index_t count) const { return plain_numbers(made_[5], count); }
+  [[nodiscard]] Numbers dgamma2(index_t count) const { return plain_numbers(made_[6], count); }
+  [[nodiscard]] Numbers dbeta2(index_t count) const { return plain_numbers(made_[7], count); }
+
+ private:
+  std::vector<Tensor> given_;  ///< bias and bias, gamma, beta and gamma, beta
+  std::vector<Tensor> made_;   ///< mean, var and mean, var, dgamma, dbeta and dgamma, dbeta
+};
 
 std::unique_ptr<Side> make_conv(const Problem& problem);
 std::unique_ptr<Side> make_depthwise(const Problem& problem);

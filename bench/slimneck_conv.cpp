@@ -7,8 +7,6 @@ namespace {
 
 using Direction = ConvCall::Direction;
 
-Geometry geometry_of(const Layer& l) { return {l.kh, l.kw, l.stride, l.pad_h, l.pad_w, l.dilation}; }
-
 class Convolved : public Side {
  public:
   explicit Convolved(const Problem& p)

@@ -7,9 +7,6 @@ namespace slimneck::bench {
 namespace {
 
 using Direction = ConvCall::Direction;
-using kernels::MapAt;
-
-MapAt at(const MapRef& m) { return {m.data, m.sn, m.sb, m.sh}; }
 
 class Separable final : public Side {
  public:
@@ -29,12 +26,11 @@ class Separable final : public Side {
     dsc_.y = at(y_.ref());
     dsc_.act = train() || p.activates() ? p.layer().act : kernels::Act::none;
     dsc_.slope = 0.01F;
-    for (const Numbers* v : {&p.bias1, &p.bias2, &p.gamma1, &p.beta1, &p.gamma2, &p.beta2})
-      given_.push_back(channel_numbers(*v, lanes()));
+    numbers_ = {p, lanes()};
     if (train())
       set_training();
-    else if (p.epilogue)
-      inference_ = {nullptr, given_[0].data<float>(), nullptr, given_[1].data<float>()};
+    else
+      inference_ = numbers_.inference(p);
   }
 
   void run() override {
@@ -49,11 +45,11 @@ class Separable final : public Side {
     return {y_.plain(),
             dx_.plain(),
             unpack_depthwise(context_.kernels, dw1_, l.c, l.kh, l.kw),
-            plain_numbers(made1_[2], l.c),
-            plain_numbers(made1_[3], l.c),
+            numbers_.dgamma1(l.c),
+            numbers_.dbeta1(l.c),
             weight_gradient_.plain(context_.kernels),
-            plain_numbers(made2_[2], l.oc),
-            plain_numbers(made2_[3], l.oc)};
+            numbers_.dgamma2(l.oc),
+            numbers_.dbeta2(l.oc)};
   }
 
   [[nodiscard]] std::string kernel() const override {
@@ -64,10 +60,7 @@ class Separable final : public Side {
   [[nodiscard]] index_t lanes() const { return context_.lanes(); }
   [[nodiscard]] bool train() const { return p_.row.pass == Pass::fwdbwd; }
   [[nodiscard]] Shape map(index_t channels) const { return {p_.n, channels, p_.layer().oh(), p_.layer().ow()}; }
-  [[nodiscard]] Geometry geometry() const {
-    const Layer& l = p_.layer();
-    return {l.kh, l.kw, l.stride, l.pad_h, l.pad_w, l.dilation};
-  }
+  [[nodiscard]] Geometry geometry() const { return geometry_of(p_.layer()); }
 
   void set_training() {
     const Layer& l = p_.layer();
@@ -75,11 +68,7 @@ class Separable final : public Side {
     for (BlockedMap* m : {&z2_, &dz2_, &dy_}) *m = BlockedMap(map(l.oc), lanes());
     dx_ = BlockedMap(x_.shape(), lanes());
     dy_.set(p_.dy);
-    // mean, variance, dgamma, dbeta of each normalisation
-    for (int i = 0; i < 4; ++i) {
-      made1_.push_back(floats(a_.blocks() * lanes()));
-      made2_.push_back(floats(y_.blocks() * lanes()));
-    }
+    numbers_.make(a_.blocks() * lanes(), y_.blocks() * lanes());
     dw1_ = floats(a_.blocks() * lanes() * l.kh * l.kw);
     weight_gradient_ = {context_, {}, a_.ref(), dz2_.ref()};
     data_gradient_ = {context_, {}, Direction::backward, dz2_.ref(), da_.ref(), p_.w2.data()};
@@ -88,18 +77,10 @@ class Separable final : public Side {
   }
 
   void set_forward() {
-    kernels::DscTraining& t = training_;
-    t.gamma1 = given_[2].data<float>();
-    t.beta1 = given_[3].data<float>();
-    t.gamma2 = given_[4].data<float>();
-    t.beta2 = given_[5].data<float>();
-    t.eps = Problem::eps;
+    training_ = numbers_.training();
+    kernels::PairTraining& t = training_;
     t.z1 = at(z1_.ref());
     t.z2 = at(z2_.ref());
-    t.mean1 = made1_[0].data<float>();
-    t.var1 = made1_[1].data<float>();
-    t.mean2 = made2_[0].data<float>();
-    t.var2 = made2_[1].data<float>();
     workspace_ = floats(kernels::dsc_train_workspace(dsc_, lanes()));
     t.workspace = workspace_.data<float>();
   }
@@ -115,10 +96,7 @@ class Separable final : public Side {
     g.dz1 = at(dz1_.ref());
     g.dx = at(dx_.ref());
     g.dw1 = dw1_.data<float>();
-    g.dgamma1 = made1_[2].data<float>();
-    g.dbeta1 = made1_[3].data<float>();
-    g.dgamma2 = made2_[2].data<float>();
-    g.dbeta2 = made2_[3].data<float>();
+    numbers_.set_gradients(g);
     back_workspace_ = floats(kernels::dsc_bwd_workspace(dsc_, lanes()));
     g.workspace = back_workspace_.data<float>();
   }
@@ -130,10 +108,10 @@ class Separable final : public Side {
   ConvCall pointwise_, data_gradient_;
   ConvGradCall weight_gradient_;
   Tensor dw1_, workspace_, back_workspace_;
-  std::vector<Tensor> given_, made1_, made2_;
+  PairNumbers numbers_;
   kernels::Dsc dsc_;
-  kernels::DscInference inference_;
-  kernels::DscTraining training_;
+  kernels::PairInference inference_;
+  kernels::PairTraining training_;
   kernels::DscGrad gradient_;
 };
 

@@ -7,9 +7,6 @@ namespace slimneck::bench {
 namespace {
 
 using Direction = ConvCall::Direction;
-using kernels::MapAt;
-
-MapAt at(const MapRef& m) { return {m.data, m.sn, m.sb, m.sh}; }
 
 class GsConv final : public Side {
  public:
@@ -32,12 +29,11 @@ class GsConv final : public Side {
     pair_.b = at(b_);
     pair_.act = train() || p.activates() ? l.act : kernels::Act::none;
     pair_.slope = 0.01F;
-    for (const Numbers* v : {&p.bias1, &p.bias2, &p.gamma1, &p.beta1, &p.gamma2, &p.beta2})
-      given_.push_back(channel_numbers(*v, lanes()));
+    numbers_ = {p, lanes()};
     if (train())
       set_training();
-    else if (p.epilogue)
-      inference_ = {nullptr, given_[0].data<float>(), nullptr, given_[1].data<float>()};
+    else
+      inference_ = numbers_.inference(p);
   }
 
   void run() override {
@@ -52,14 +48,13 @@ class GsConv final : public Side {
     std::vector<Numbers> all{plain_of(a_, lanes()), plain_of(b_, lanes())};
     if (!train()) return all;
     const Layer& l = p_.layer();
-    const auto vector = [&](std::size_t i) { return plain_numbers(made_[i], l.half()); };
     all.push_back(dx_.plain());
     all.push_back(weight_gradient_.plain(context_.kernels));
-    all.push_back(vector(4));
-    all.push_back(vector(5));
+    all.push_back(numbers_.dgamma1(l.half()));
+    all.push_back(numbers_.dbeta1(l.half()));
     if (p_.row.weight_gradient) all.push_back(unpack_depthwise(context_.kernels, dw2_, l.half(), l.k2, l.k2));
-    all.push_back(vector(6));
-    all.push_back(vector(7));
+    all.push_back(numbers_.dgamma2(l.half()));
+    all.push_back(numbers_.dbeta2(l.half()));
     return all;
   }
 
@@ -76,10 +71,7 @@ class GsConv final : public Side {
   [[nodiscard]] Shape half() const { return {p_.n, p_.layer().half(), p_.layer().oh(), p_.layer().ow()}; }
   /// Of a half, in whole blocks.
   [[nodiscard]] index_t channels() const { return blocks_of(half().c, lanes()) * lanes(); }
-  [[nodiscard]] Geometry geometry() const {
-    const Layer& l = p_.layer();
-    return {l.kh, l.kw, l.stride, l.pad_h, l.pad_w, l.dilation};
-  }
+  [[nodiscard]] Geometry geometry() const { return geometry_of(p_.layer()); }
 
   void set_training() {
     const Layer& l = p_.layer();
@@ -87,7 +79,7 @@ class GsConv final : public Side {
     dx_ = BlockedMap(x_.shape(), lanes());
     da_.set(p_.dy, 0, l.oc);
     db_.set(p_.dy, l.half(), l.oc);
-    for (int i = 0; i < 8; ++i) made_.push_back(floats(channels()));
+    numbers_.make(channels(), channels());
     dw2_ = floats(channels() * l.k2 * l.k2);
     set_forward();
     set_backward();
@@ -96,18 +88,10 @@ class GsConv final : public Side {
   }
 
   void set_forward() {
-    kernels::GsTraining& t = training_;
-    t.gamma1 = given_[2].data<float>();
-    t.beta1 = given_[3].data<float>();
-    t.gamma2 = given_[4].data<float>();
-    t.beta2 = given_[5].data<float>();
-    t.eps = Problem::eps;
+    training_ = numbers_.training();
+    kernels::PairTraining& t = training_;
     t.z1 = at(z1_.ref());
     t.z2 = at(z2_.ref());
-    t.mean1 = made_[0].data<float>();
-    t.var1 = made_[1].data<float>();
-    t.mean2 = made_[2].data<float>();
-    t.var2 = made_[3].data<float>();
     workspace_ = floats(kernels::gs_pair_train_workspace(pair_, lanes()));
     t.workspace = workspace_.data<float>();
   }
@@ -137,10 +121,7 @@ class GsConv final : public Side {
     g.slope = pair_.slope;
     g.dz1 = at(dz1_.ref());
     g.dw2 = dw2_.data<float>();
-    g.dgamma1 = made_[4].data<float>();
-    g.dbeta1 = made_[5].data<float>();
-    g.dgamma2 = made_[6].data<float>();
-    g.dbeta2 = made_[7].data<float>();
+    numbers_.set_gradients(g);
     back_workspace_ = floats(kernels::gs_pair_bwd_workspace(g, lanes(), p_.threads));
     g.workspace = back_workspace_.data<float>();
   }
@@ -152,10 +133,10 @@ class GsConv final : public Side {
   ConvCall conv_, data_gradient_;
   ConvGradCall weight_gradient_;
   Tensor weights_, dw2_, workspace_, back_workspace_;
-  std::vector<Tensor> given_, made_;
+  PairNumbers numbers_;
   kernels::GsPair pair_;
-  kernels::GsInference inference_;
-  kernels::GsTraining training_;
+  kernels::PairInference inference_;
+  kernels::PairTraining training_;
   kernels::GsPairGrad gradient_;
 };
 

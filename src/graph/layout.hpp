@@ -19,7 +19,7 @@ struct Layout {
   index_t block = 1;
   ChannelMap c;                                              ///< empty: logical order without holes
   ChannelMap n;                                              ///< of the n axis, for weights; empty likewise
-  kernels::WeightOrder order = kernels::WeightOrder::plain;  ///< of weights; with another one `block` is its V
+  kernels::WeightOrder order = kernels::WeightOrder::plain;  ///< of weights; in blocks of the plan's ISA
 
   friend bool operator==(const Layout&, const Layout&) = default;
   [[nodiscard]] bool plain() const noexcept {

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/dispatch.hpp"
+#include "kernels/lay.hpp"
 
 namespace slimneck::graph {
 
@@ -104,15 +105,10 @@ void gather(const Step& step, const Target& target) noexcept {
       a.channels = y.shape.c;
       a.h = y.shape.h;
       a.w = y.shape.w;
-      const auto lay = [](const AnyView& v, auto*& data, index_t& block, index_t& n, index_t& b, index_t& h) {
-        data = static_cast<float*>(v.data);
-        block = v.block;
-        n = v.sn;
-        b = v.sc;
-        h = v.sh;
-      };
-      lay(x, a.x, a.x_block, a.xn, a.xb, a.xh);
-      lay(y, a.y, a.y_block, a.yn, a.yb, a.yh);
+      a.x_block = x.block;
+      a.y_block = y.block;
+      kernels::lay_x(x, a);
+      kernels::lay_y(y, a);
       a.list = step.list.data();
       kernels::kernels_of(target.isa)->gather_channels(a);
       return;

@@ -27,14 +27,25 @@ struct Epilogue {
   float* moments = nullptr;
 };
 
+/// Somewhere in a larger tensor: a map whose extent is known.
+struct MapAt {
+  float* data = nullptr;
+  index_t sn = 0, sb = 0, sh = 0;
+};
+
+/// Of a convolution whose kernels read maps of one extent and write maps of the other.
+struct ConvGeometry {
+  index_t n = 0;
+  index_t h = 0, w = 0;    ///< of x
+  index_t oh = 0, ow = 0;  ///< of y
+  index_t kh = 1, kw = 1, stride = 1, pad_h = 0, pad_w = 0, dilation = 1;
+};
+
 /// A convolution between blocked maps, either direction of the data: x is what is read, y what is written.
 /// Forward: y = conv(x, w). Backward of the data: x is dy, y is dx, and the geometry is that of the forward
 /// convolution.
-struct ConvArgs {
-  index_t n = 0, x_blocks = 0, y_blocks = 0;
-  index_t h = 0, w = 0;    ///< extent of x
-  index_t oh = 0, ow = 0;  ///< extent of y
-  index_t kh = 1, kw = 1, stride = 1, pad_h = 0, pad_w = 0, dilation = 1;
+struct ConvArgs : ConvGeometry {
+  index_t x_blocks = 0, y_blocks = 0;
   const float* x = nullptr;
   index_t xn = 0, xb = 0, xh = 0;
   const float* weights = nullptr;  ///< in the order that the variant wants, see WeightOrder
@@ -49,10 +60,8 @@ struct ConvArgs {
 
 /// Gradient of the weights of the convolution x -> y; dw is set (not added to), in the order that the forward reads,
 /// one stored number for every tap.
-struct ConvGradArgs {
-  index_t n = 0, x_blocks = 0, y_blocks = 0;
-  index_t h = 0, w = 0, oh = 0, ow = 0;
-  index_t kh = 1, kw = 1, stride = 1, pad_h = 0, pad_w = 0, dilation = 1;
+struct ConvGradArgs : ConvGeometry {
+  index_t x_blocks = 0, y_blocks = 0;
   const float* x = nullptr;
   index_t xn = 0, xb = 0, xh = 0;
   const float* dy = nullptr;
@@ -77,10 +86,8 @@ struct WeightArgs {
 
 /// Channel by channel convolution: 1 weight of kh x kw for each channel, in WeightOrder::depthwise. As in ConvArgs x is
 /// what is read; the backward of the data takes the forward's weights and geometry.
-struct DepthwiseArgs {
-  index_t n = 0, blocks = 0;
-  index_t h = 0, w = 0, oh = 0, ow = 0;
-  index_t kh = 1, kw = 1, stride = 1, pad_h = 0, pad_w = 0, dilation = 1;
+struct DepthwiseArgs : ConvGeometry {
+  index_t blocks = 0;
   const float* x = nullptr;
   index_t xn = 0, xb = 0, xh = 0;
   const float* weights = nullptr;
@@ -90,10 +97,8 @@ struct DepthwiseArgs {
   index_t strip = 1;
 };
 
-struct DepthwiseGradArgs {
-  index_t n = 0, blocks = 0;
-  index_t h = 0, w = 0, oh = 0, ow = 0;
-  index_t kh = 1, kw = 1, stride = 1, pad_h = 0, pad_w = 0, dilation = 1;
+struct DepthwiseGradArgs : ConvGeometry {
+  index_t blocks = 0;
   const float* x = nullptr;
   index_t xn = 0, xb = 0, xh = 0;
   const float* dy = nullptr;

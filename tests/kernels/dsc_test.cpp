@@ -32,9 +32,10 @@ const Case cases[] = {
 };
 
 /// The numbers of a case in the layout of one instruction set.
-struct Setting {
+struct Setting : PairChannels {
   Setting(const Kernels& k, const Case& c)
-      : x(c.x(), k.lanes, c.gap),
+      : PairChannels(physical(c.c1, k.lanes), c.c1, physical(c.c2, k.lanes), c.c2),
+        x(c.x(), k.lanes, c.gap),
         a(c.middle(), k.lanes),
         y(c.y(), k.lanes, c.gap),
         z1(c.middle(), k.lanes, c.gap),
@@ -44,18 +45,9 @@ struct Setting {
         w1(c.c1, c.k, c.k, k.lanes, k, Fill::real),
         w2({c.c2, c.c1, 1, 1}, 1),
         forward2(c1 * c2),
-        backward2(c1 * c2),
-        gamma1(c1, c.c1, "gamma1", 0.5, 1.5),
-        beta1(c1, c.c1, "beta1", -0.5, 0.5),
-        gamma2(c2, c.c2, "gamma2", 0.5, 1.5),
-        beta2(c2, c.c2, "beta2", -0.5, 0.5),
-        mean1(c1, c.c1, "mean1", -1, 1),
-        var1(c1, c.c1, "var1", 0.5, 2),
-        mean2(c2, c.c2, "mean2", -1, 1),
-        var2(c2, c.c2, "var2", 0.5, 2) {
+        backward2(c1 * c2) {
     x.fill("x", Fill::real);
-    for (index_t i = 0; i < x.memory.size(); ++i)  // lanes past the last channel meet weights that are zero
-      if (x.memory.data()[i] == Map::poison) x.memory.data()[i] = 0;
+    clear_unused(x);
     w2.fill("w2", Fill::real);
     kernels::DepthwiseArgs& d = dsc.depthwise;
     d.n = c.n;
@@ -84,72 +76,34 @@ struct Setting {
     dsc.y = at(y);
     dsc.act = c.act;
     dsc.slope = static_cast<float>(slope);
-    pack(k, c, dsc.variant->order, forward2.data());
+    pack(k, w2, forward2.data(), c.c2, c.c1, 1, c2, c1, dsc.variant->order);
 
-    train.gamma1 = gamma1.data();
-    train.beta1 = beta1.data();
-    train.gamma2 = gamma2.data();
-    train.beta2 = beta2.data();
-    train.eps = eps;
+    train = training();
     train.z1 = at(z1);
     train.z2 = at(z2);
-    train.mean1 = mean1.data();
-    train.var1 = var1.data();
-    train.mean2 = mean2.data();
-    train.var2 = var2.data();
   }
-  void pack(const Kernels& k, const Case& c, kernels::WeightOrder order, float* to) const {
-    kernels::WeightArgs w;
-    w.from = w2.view.data;
-    w.to = to;
-    w.o = c.c2;
-    w.c = c.c1;
-    w.o_physical = c2;
-    w.c_physical = c1;
-    w.order = order;
-    k.pack_weights(w);
-  }
-
   Map x, a, y, z1, z2;
   index_t c1, c2;
   DepthwiseWeights w1;
   Map w2;
   Guarded forward2, backward2;
-  Channels gamma1, beta1, gamma2, beta2, mean1, var1, mean2, var2;
   kernels::Dsc dsc;
-  kernels::DscTraining train;
+  kernels::PairTraining train;
 };
 
-struct Reference {
+struct Reference : PairDoubles {
   Reference(const Case& c, const Setting& s)
-      : v1{1, c.c1, 1, 1},
-        v2{1, c.c2, 1, 1},
+      : PairDoubles(s),
         x(c.x()),
         w1(s.w1.plain.view.shape),
         w2(s.w2.view.shape),
         z1(c.middle()),
         a(c.middle()),
         z2(c.y()),
-        y(c.y()),
-        mean1(v1),
-        var1(v1),
-        mean2(v2),
-        var2(v2),
-        gamma1(v1),
-        beta1(v1),
-        gamma2(v2),
-        beta2(v2) {
+        y(c.y()) {
     x.read(s.x.view);
     w1.read(s.w1.plain.view);
     w2.read(s.w2.view);
-    gamma1.read(s.gamma1.view());
-    beta1.read(s.beta1.view());
-    gamma2.read(s.gamma2.view());
-    beta2.read(s.beta2.view());
-    mean1.read(s.mean1.view());
-    var1.read(s.var1.view());
-    mean2.read(s.mean2.view());
-    var2.read(s.var2.view());
   }
   void forward(const Case& c, bool training) {
     kernels::conv2d_fwd<double>(x.view, w1.view, {}, z1.view, c.geometry());
@@ -159,8 +113,7 @@ struct Reference {
     if (training) kernels::bn_stats<double>(z2.view, mean2.view, var2.view);
     norm_act(z2, mean2, var2, gamma2, beta2, y, c.act);
   }
-  Shape v1, v2;
-  Doubles x, w1, w2, z1, a, z2, y, mean1, var1, mean2, var2, gamma1, beta1, gamma2, beta2;
+  Doubles x, w1, w2, z1, a, z2, y;
 };
 
 void run_training(const Kernels& k, Setting& s) {
@@ -170,19 +123,16 @@ void run_training(const Kernels& k, Setting& s) {
 }
 
 /// What the backward sets.
-struct Grad {
+struct Grad : PairGradients {
   Grad(const Kernels& k, const Case& c, const Setting& s)
-      : dz2(c.y(), k.lanes),
+      : PairGradients(s.c1, c.c1, s.c2, c.c2),
+        dz2(c.y(), k.lanes),
         dz1(c.middle(), k.lanes),
         dx(c.x(), k.lanes, c.gap),
         packed1(s.w1.packed.size()),
         packed2(s.c1 * s.c2),
         dw1(s.w1.plain.view.shape, 1),
-        dw2(s.w2.view.shape, 1),
-        dgamma1(s.c1, c.c1, "", 0, 1),
-        dbeta1(s.c1, c.c1, "", 0, 1),
-        dgamma2(s.c2, c.c2, "", 0, 1),
-        dbeta2(s.c2, c.c2, "", 0, 1) {}
+        dw2(s.w2.view.shape, 1) {}
   void run(const Kernels& k, const Case& c, Setting& s, const Map& dy, int threads) {
     kernels::DscGrad g;
     g.dy = at(dy);
@@ -201,7 +151,7 @@ struct Grad {
     d.x_blocks = s.y.blocks;
     d.y_blocks = s.x.blocks;
     g.data = &kernels::choose_conv_bwd_x(d, k.lanes, kernels::Algorithm::direct);
-    s.pack(k, c, g.data->order, s.backward2.data());
+    pack(k, s.w2, s.backward2.data(), c.c2, c.c1, 1, s.c2, s.c1, g.data->order);
     d.weights = s.backward2.data();
     const Guarded d_space(g.data->workspace(d, k.lanes, threads));
     d.workspace = d_space.data();
@@ -209,33 +159,16 @@ struct Grad {
     g.dz1 = at(dz1);
     g.dx = at(dx);
     g.dw1 = packed1.data();
-    g.dgamma1 = dgamma1.data();
-    g.dbeta1 = dbeta1.data();
-    g.dgamma2 = dgamma2.data();
-    g.dbeta2 = dbeta2.data();
+    set(g);
     const Guarded workspace(kernels::dsc_bwd_workspace(s.dsc, k.lanes));
     g.workspace = workspace.data();
     kernels::dsc_bwd(k, s.dsc, s.train, g);
     unpack(k, packed1, dw1, c.c1, 1, c.k, s.c1, 1, kernels::WeightOrder::depthwise);
     unpack(k, packed2, dw2, c.c2, c.c1, 1, s.c2, s.c1, g.gradient->order);
   }
-  static void unpack(const Kernels& k, const Guarded& from, Map& to, index_t o, index_t c, index_t size, index_t o_all,
-                     index_t c_all, kernels::WeightOrder order) {
-    kernels::WeightArgs a;
-    a.from = from.data();
-    a.to = to.view.data;
-    a.o = o;
-    a.c = c;
-    a.kh = a.kw = size;
-    a.o_physical = o_all;
-    a.c_physical = c_all;
-    a.order = order;
-    k.unpack_weights(a);
-  }
   Map dz2, dz1, dx;
   Guarded packed1, packed2;
   Map dw1, dw2;
-  Channels dgamma1, dbeta1, dgamma2, dbeta2;
 };
 
 }  // namespace
@@ -247,13 +180,7 @@ TEST_CASE("depthwise separable convolution for inference") {
       Setting s(k, c);
       Reference r(c, s);
       r.forward(c, false);
-      Channels scale1(s.c1, c.c1, "", 0, 1), bias1(s.c1, c.c1, "", 0, 1), scale2(s.c2, c.c2, "", 0, 1),
-          bias2(s.c2, c.c2, "", 0, 1);
-      kernels::bn_fold(s.c1, s.mean1.data(), s.var1.data(), s.gamma1.data(), s.beta1.data(), eps, scale1.data(),
-                       bias1.data());
-      kernels::bn_fold(s.c2, s.mean2.data(), s.var2.data(), s.gamma2.data(), s.beta2.data(), eps, scale2.data(),
-                       bias2.data());
-      kernels::dsc_infer(k, s.dsc, {scale1.data(), bias1.data(), scale2.data(), bias2.data()});
+      kernels::dsc_infer(k, s.dsc, s.folded());
       CHECK(off(s.a.view, r.a) < 2e-6);
       CHECK(off(s.y.view, r.y) < 3e-6);
     }

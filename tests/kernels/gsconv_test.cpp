@@ -37,28 +37,20 @@ const Case cases[] = {
     {1, 4, 5, 12, 9, 1, 1, 5, Act::gelu, 0},
 };
 /// The numbers of a case in the layout of one instruction set, and what the reference makes of them.
-struct Setting {
+struct Setting : PairChannels {
   Setting(const Kernels& k, const Case& c)
-      : x(c.x(), k.lanes, c.gap),
+      : PairChannels(physical(c.c, k.lanes), c.c, physical(c.c, k.lanes), c.c),
+        x(c.x(), k.lanes, c.gap),
         a(c.half(), k.lanes, c.gap),
         b(c.half(), k.lanes, 2 * c.gap),
         z1(c.half(), k.lanes),
         z2(c.half(), k.lanes, c.gap),
-        channels(x_blocks(c.c, k.lanes) * k.lanes),
+        channels(physical(c.c, k.lanes)),
         w1({c.c, c.c1, c.k1, c.k1}, 1),
-        packed1(channels * x_blocks(c.c1, k.lanes) * k.lanes * c.k1 * c.k1),
-        w2(c.c, c.k2, c.k2, k.lanes, k, Fill::real),
-        gamma1(channels, c.c, "gamma1", 0.5, 1.5),
-        beta1(channels, c.c, "beta1", -0.5, 0.5),
-        gamma2(channels, c.c, "gamma2", 0.5, 1.5),
-        beta2(channels, c.c, "beta2", -0.5, 0.5),
-        mean1(channels, c.c, "mean1", -1, 1),
-        var1(channels, c.c, "var1", 0.5, 2),
-        mean2(channels, c.c, "mean2", -1, 1),
-        var2(channels, c.c, "var2", 0.5, 2) {
+        packed1(channels * physical(c.c1, k.lanes) * c.k1 * c.k1),
+        w2(c.c, c.k2, c.k2, k.lanes, k, Fill::real) {
     x.fill("x", Fill::real);
-    for (index_t i = 0; i < x.memory.size(); ++i)  // lanes past the last channel meet weights that are zero
-      if (x.memory.data()[i] == Map::poison) x.memory.data()[i] = 0;
+    clear_unused(x);
     w1.fill("w1", Fill::real);
     pair.conv.n = c.n;
     pair.conv.x_blocks = x.blocks;
@@ -82,83 +74,45 @@ struct Setting {
     pair.b = at(b);
     pair.act = c.act;
     pair.slope = static_cast<float>(slope);
-    kernels::WeightArgs pack;
-    pack.from = w1.view.data;
-    pack.to = packed1.data();
-    pack.o = c.c;
-    pack.c = c.c1;
-    pack.kh = pack.kw = c.k1;
-    pack.o_physical = channels;
-    pack.c_physical = x.blocks * k.lanes;
-    pack.order = pair.variant->order;
-    k.pack_weights(pack);
+    pack(k, w1, packed1.data(), c.c, c.c1, c.k1, channels, x.blocks * k.lanes, pair.variant->order);
   }
-  static index_t x_blocks(index_t c, index_t lanes) { return (c + lanes - 1) / lanes; }
-
   Map x, a, b, z1, z2;
   index_t channels;
   Map w1;
   Guarded packed1;
   DepthwiseWeights w2;
-  Channels gamma1, beta1, gamma2, beta2, mean1, var1, mean2, var2;
   kernels::GsPair pair;
 };
 
-struct Reference {
+struct Reference : PairDoubles {
   Reference(const Case& c, const Setting& s)
-      : vector{1, c.c, 1, 1},
+      : PairDoubles(s),
         x(c.x()),
         w1(s.w1.view.shape),
         w2(s.w2.plain.view.shape),
         z1(c.half()),
         z2(c.half()),
         a(c.half()),
-        b(c.half()),
-        mean1(vector),
-        var1(vector),
-        mean2(vector),
-        var2(vector),
-        gamma1(vector),
-        beta1(vector),
-        gamma2(vector),
-        beta2(vector) {
+        b(c.half()) {
     x.read(s.x.view);
     w1.read(s.w1.view);
     w2.read(s.w2.plain.view);
-    gamma1.read(s.gamma1.view());
-    beta1.read(s.beta1.view());
-    gamma2.read(s.gamma2.view());
-    beta2.read(s.beta2.view());
   }
-  void forward(const Case& c, const Setting* running) {
+  void forward(const Case& c, bool training) {
     kernels::conv2d_fwd<double>(x.view, w1.view, {}, z1.view, c.dense());
-    if (running) {
-      mean1.read(running->mean1.view());
-      var1.read(running->var1.view());
-      mean2.read(running->mean2.view());
-      var2.read(running->var2.view());
-    } else {
-      kernels::bn_stats<double>(z1.view, mean1.view, var1.view);
-    }
+    if (training) kernels::bn_stats<double>(z1.view, mean1.view, var1.view);
     norm_act(z1, mean1, var1, gamma1, beta1, a, c.act);
     kernels::conv2d_fwd<double>(a.view, w2.view, {}, z2.view, c.depthwise());
-    if (!running) kernels::bn_stats<double>(z2.view, mean2.view, var2.view);
+    if (training) kernels::bn_stats<double>(z2.view, mean2.view, var2.view);
     norm_act(z2, mean2, var2, gamma2, beta2, b, c.act);
   }
-  const Shape vector;
-  Doubles x, w1, w2, z1, z2, a, b, mean1, var1, mean2, var2, gamma1, beta1, gamma2, beta2;
+  Doubles x, w1, w2, z1, z2, a, b;
 };
 
 /// Gradients as gs_pair_bwd (src/layers/ops/gs_pair.cpp) defines them.
 struct ReferenceGrad {
   ReferenceGrad(const Case& c, const Reference& f)
-      : dz1(c.half()),
-        dz2(c.half()),
-        dw2(f.w2.view.shape),
-        dgamma1(f.vector),
-        dbeta1(f.vector),
-        dgamma2(f.vector),
-        dbeta2(f.vector) {}
+      : dz1(c.half()), dz2(c.half()), dw2(f.w2.view.shape), dgamma1(f.v1), dbeta1(f.v1), dgamma2(f.v1), dbeta2(f.v1) {}
   void run(const Case& c, const Reference& f, const Doubles* da, const Doubles* db) {
     if (db) norm_act_bwd(*db, f.z2, f.mean2, f.var2, f.gamma2, f.beta2, dz2, dgamma2, dbeta2, c.act);
     kernels::conv2d_bwd_w<double>(f.a.view, dz2.view, dw2.view, c.depthwise());
@@ -171,33 +125,21 @@ struct ReferenceGrad {
 };
 
 void train(const Kernels& k, Setting& s) {
-  kernels::GsTraining t;
-  t.gamma1 = s.gamma1.data();
-  t.beta1 = s.beta1.data();
-  t.gamma2 = s.gamma2.data();
-  t.beta2 = s.beta2.data();
-  t.eps = eps;
+  kernels::PairTraining t = s.training();
   t.z1 = at(s.z1);
   t.z2 = at(s.z2);
-  t.mean1 = s.mean1.data();
-  t.var1 = s.var1.data();
-  t.mean2 = s.mean2.data();
-  t.var2 = s.var2.data();
   const Guarded workspace(kernels::gs_pair_train_workspace(s.pair, k.lanes));
   t.workspace = workspace.data();
   kernels::gs_pair_train(k, s.pair, t);
 }
 
 /// What the backward sets.
-struct Grad {
+struct Grad : PairGradients {
   Grad(const Kernels& k, const Case& c, const Setting& s)
-      : dz1(c.half(), k.lanes, c.gap),
+      : PairGradients(s.channels, c.c, s.channels, c.c),
+        dz1(c.half(), k.lanes, c.gap),
         packed(s.w2.packed.size()),
-        dw2(s.w2.plain.view.shape, 1),
-        dgamma1(s.channels, c.c, "", 0, 1),
-        dbeta1(s.channels, c.c, "", 0, 1),
-        dgamma2(s.channels, c.c, "", 0, 1),
-        dbeta2(s.channels, c.c, "", 0, 1) {}
+        dw2(s.w2.plain.view.shape, 1) {}
   void run(const Kernels& k, const Case& c, const Setting& s, const Map* da, const Map* db, int threads) {
     kernels::GsPairGrad g;
     g.n = c.n;
@@ -223,27 +165,15 @@ struct Grad {
     g.slope = static_cast<float>(slope);
     g.dz1 = at(dz1);
     g.dw2 = packed.data();
-    g.dgamma1 = dgamma1.data();
-    g.dbeta1 = dbeta1.data();
-    g.dgamma2 = dgamma2.data();
-    g.dbeta2 = dbeta2.data();
+    set(g);
     const Guarded workspace(kernels::gs_pair_bwd_workspace(g, k.lanes, threads));
     g.workspace = workspace.data();
     kernels::gs_pair_bwd(k, g);
-    kernels::WeightArgs a;
-    a.from = packed.data();
-    a.to = dw2.view.data;
-    a.o = c.c;
-    a.c = a.c_physical = 1;
-    a.kh = a.kw = c.k2;
-    a.o_physical = s.channels;
-    a.order = kernels::WeightOrder::depthwise;
-    k.unpack_weights(a);
+    unpack(k, packed, dw2, c.c, 1, c.k2, s.channels, 1, kernels::WeightOrder::depthwise);
   }
   Map dz1;
   Guarded packed;
   Map dw2;
-  Channels dgamma1, dbeta1, dgamma2, dbeta2;
 };
 
 }  // namespace
@@ -254,14 +184,8 @@ TEST_CASE("GSConv for inference") {
       CAPTURE(c.name());
       Setting s(k, c);
       Reference r(c, s);
-      r.forward(c, &s);
-      Channels scale1(s.channels, c.c, "", 0, 1), bias1(s.channels, c.c, "", 0, 1), scale2(s.channels, c.c, "", 0, 1),
-          bias2(s.channels, c.c, "", 0, 1);
-      kernels::bn_fold(s.channels, s.mean1.data(), s.var1.data(), s.gamma1.data(), s.beta1.data(), eps, scale1.data(),
-                       bias1.data());
-      kernels::bn_fold(s.channels, s.mean2.data(), s.var2.data(), s.gamma2.data(), s.beta2.data(), eps, scale2.data(),
-                       bias2.data());
-      kernels::gs_pair_infer(k, s.pair, {scale1.data(), bias1.data(), scale2.data(), bias2.data()});
+      r.forward(c, false);
+      kernels::gs_pair_infer(k, s.pair, s.folded());
       CHECK(off(s.a.view, r.a) < 2e-6);
       CHECK(off(s.b.view, r.b) < 3e-6);
     }
@@ -274,7 +198,7 @@ TEST_CASE("GSConv in training, forward") {
       CAPTURE(c.name());
       Setting s(k, c);
       Reference r(c, s);
-      r.forward(c, nullptr);
+      r.forward(c, true);
       train(k, s);
       CHECK(off(s.z1.view, r.z1) < 2e-6);
       CHECK(off(s.mean1.view(), r.mean1) < 2e-5);
@@ -294,7 +218,7 @@ TEST_CASE("GSConv in training, backward") {
       CAPTURE(c.name());
       Setting s(k, c);
       Reference r(c, s);
-      r.forward(c, nullptr);
+      r.forward(c, true);
       train(k, s);
       Map da(c.half(), k.lanes, c.gap), db(c.half(), k.lanes);
       da.fill("da", Fill::real);

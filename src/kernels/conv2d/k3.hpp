@@ -127,11 +127,8 @@ SN_INLINE void run_strip(const ConvArgs& a, const Table<Tile>& table, index_t n,
 
 template <int S>
 SN_INLINE void run(const ConvArgs& a, const Table<Tile>& table) {
-  const index_t strips = (a.oh + a.strip - 1) / a.strip, groups = group_count(a.y_blocks);
-#pragma omp parallel for collapse(3) schedule(static)
-  for (index_t n = 0; n < a.n; ++n)
-    for (index_t s = 0; s < strips; ++s)
-      for (index_t g = 0; g < groups; ++g) run_strip<S>(a, table, n, s, 2 * g, group_size(a.y_blocks, 2 * g));
+  for_each_task(a, [&](index_t n, index_t strip, index_t block, int out)
+                       SN_INLINE_BODY { run_strip<S>(a, table, n, strip, block, out); });
 }
 
 }  // namespace k3

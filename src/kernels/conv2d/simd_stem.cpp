@@ -182,11 +182,8 @@ void run_strip(const ConvArgs& a, index_t n, index_t strip, index_t ob, int out)
 }  // namespace
 
 void conv_stem(const ConvArgs& a) noexcept {
-  const index_t strips = (a.oh + a.strip - 1) / a.strip, groups = group_count(a.y_blocks);
-#pragma omp parallel for collapse(3) schedule(static)
-  for (index_t n = 0; n < a.n; ++n)
-    for (index_t s = 0; s < strips; ++s)
-      for (index_t g = 0; g < groups; ++g) run_strip(a, n, s, 2 * g, group_size(a.y_blocks, 2 * g));
+  for_each_task(
+      a, [&](index_t n, index_t strip, index_t block, int out) SN_INLINE_BODY { run_strip(a, n, strip, block, out); });
 }
 
 }  // namespace slimneck::kernels::SN_ISA

@@ -6,6 +6,7 @@
 // group size.
 #pragma once
 
+#include "kernels/args.hpp"
 #include "kernels/conv2d/tile.hpp"
 
 namespace {
@@ -50,6 +51,16 @@ struct Cut {
 SN_INLINE Cut cut(index_t count, index_t width) {
   const index_t tiles = most(1, (count + width - 1) / width);
   return {tiles, count / tiles, count % tiles};
+}
+
+/// run(image, strip, first output block, blocks of the group) for every task of a kernel that writes strips of rows.
+template <class Run>
+SN_INLINE void for_each_task(const slimneck::kernels::ConvArgs& a, Run run) {
+  const index_t strips = (a.oh + a.strip - 1) / a.strip, groups = group_count(a.y_blocks);
+#pragma omp parallel for collapse(3) schedule(static)
+  for (index_t n = 0; n < a.n; ++n)
+    for (index_t s = 0; s < strips; ++s)
+      for (index_t g = 0; g < groups; ++g) run(n, s, 2 * g, group_size(a.y_blocks, 2 * g));
 }
 
 }  // namespace simd

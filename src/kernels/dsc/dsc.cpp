@@ -2,27 +2,9 @@
 
 #include <algorithm>
 
-#include "kernels/norm/moments.hpp"
-
 namespace slimneck::kernels {
 
 namespace {
-
-/// Fields x, xn, xb, xh of any argument struct.
-template <class Args>
-void read_from(Args& args, const MapAt& m) {
-  args.x = m.data;
-  args.xn = m.sn;
-  args.xb = m.sb;
-  args.xh = m.sh;
-}
-template <class Args>
-void write_to(Args& args, const MapAt& m) {
-  args.y = m.data;
-  args.yn = m.sn;
-  args.yb = m.sb;
-  args.yh = m.sh;
-}
 
 struct First {
   DepthwiseArgs args;
@@ -30,7 +12,7 @@ struct First {
 };
 First first_of(const Kernels& kernels, const Dsc& dsc, const MapAt& y) {
   First f{dsc.depthwise, &choose_depthwise_fwd(dsc.depthwise)};
-  write_to(f.args, y);
+  lay_y(y, f.args);
   f.args.epilogue = {};
   f.args.strip = f.variant->strip(f.args, kernels.lanes);
   return f;
@@ -38,42 +20,18 @@ First first_of(const Kernels& kernels, const Dsc& dsc, const MapAt& y) {
 
 ConvArgs second_of(const Kernels& kernels, const Dsc& dsc, const MapAt& y) {
   ConvArgs c = dsc.pointwise;
-  read_from(c, dsc.a);
-  write_to(c, y);
+  lay_x(dsc.a, c);
+  lay_y(y, c);
   c.epilogue = {};
   c.strip = dsc.variant->strip(c, kernels.lanes);
   return c;
 }
 
-MomentsArgs moments_of(index_t n, index_t h, index_t w, index_t strip, index_t channels, const float* moments,
-                       float* mean, float* var) {
-  return {.n = n,
-          .h = h,
-          .w = w,
-          .strip = strip,
-          .first = 0,
-          .last = channels,
-          .channels = channels,
-          .moments = moments,
-          .mean = mean,
-          .var = var};
-}
-
-BnArgs normalisation(const Dsc& dsc, index_t blocks, const MapAt& z, const MapAt& y, float* scale, float* bias) {
-  BnArgs a;
-  a.n = dsc.depthwise.n;
-  a.blocks = blocks;
-  a.h = dsc.depthwise.oh;
-  a.w = dsc.depthwise.ow;
-  a.z = z.data;
-  a.zn = z.sn;
-  a.zb = z.sb;
-  a.zh = z.sh;
-  write_to(a, y);
+BnArgs normalisation_of(const Dsc& dsc, index_t blocks, const MapAt& z, const MapAt& y, float* scale, float* bias) {
+  const DepthwiseArgs& d = dsc.depthwise;
+  BnArgs a = normalisation(d.n, blocks, d.oh, d.ow, z, y, dsc.act, dsc.slope);
   a.scale = scale;
   a.bias = bias;
-  a.act = dsc.act;
-  a.slope = dsc.slope;
   return a;
 }
 
@@ -84,18 +42,9 @@ BnGradArgs norm_gradient(const Dsc& dsc, index_t blocks, const MapAt& dy, const 
   a.blocks = blocks;
   a.h = dsc.depthwise.oh;
   a.w = dsc.depthwise.ow;
-  a.dy = dy.data;
-  a.dyn = dy.sn;
-  a.dyb = dy.sb;
-  a.dyh = dy.sh;
-  a.z = z.data;
-  a.zn = z.sn;
-  a.zb = z.sb;
-  a.zh = z.sh;
-  a.dz = dz.data;
-  a.dzn = dz.sn;
-  a.dzb = dz.sb;
-  a.dzh = dz.sh;
+  lay(dy, a.dy, a.dyn, a.dyb, a.dyh);
+  lay(z, a.z, a.zn, a.zb, a.zh);
+  lay(dz, a.dz, a.dzn, a.dzb, a.dzh);
   a.scale = scale;
   a.bias = bias;
   a.eps = eps;
@@ -108,43 +57,24 @@ BnGradArgs norm_gradient(const Dsc& dsc, index_t blocks, const MapAt& dy, const 
 DepthwiseGradArgs depthwise_gradient(const Dsc& dsc, const MapAt& dz1) {
   const DepthwiseArgs& d = dsc.depthwise;
   DepthwiseGradArgs a;
-  a.n = d.n;
+  static_cast<ConvGeometry&>(a) = d;
   a.blocks = d.blocks;
-  a.h = d.h;
-  a.w = d.w;
-  a.oh = d.oh;
-  a.ow = d.ow;
-  a.kh = d.kh;
-  a.kw = d.kw;
-  a.stride = d.stride;
-  a.pad_h = d.pad_h;
-  a.pad_w = d.pad_w;
-  a.dilation = d.dilation;
   a.x = d.x;
   a.xn = d.xn;
   a.xb = d.xb;
   a.xh = d.xh;
-  a.dy = dz1.data;
-  a.yn = dz1.sn;
-  a.yb = dz1.sb;
-  a.yh = dz1.sh;
+  lay_dy(dz1, a);
   return a;
 }
 
 }  // namespace
 
-void dsc_infer(const Kernels& kernels, const Dsc& dsc, const DscInference& norm) noexcept {
+void dsc_infer(const Kernels& kernels, const Dsc& dsc, const PairInference& norm) noexcept {
   First f = first_of(kernels, dsc, dsc.a);
-  f.args.epilogue.scale = norm.scale1;
-  f.args.epilogue.bias = norm.bias1;
-  f.args.epilogue.act = dsc.act;
-  f.args.epilogue.slope = dsc.slope;
+  f.args.epilogue = ending(norm.scale1, norm.bias1, dsc.act, dsc.slope);
   (kernels.*f.variant->run)(f.args);
   ConvArgs c = second_of(kernels, dsc, dsc.y);
-  c.epilogue.scale = norm.scale2;
-  c.epilogue.bias = norm.bias2;
-  c.epilogue.act = dsc.act;
-  c.epilogue.slope = dsc.slope;
+  c.epilogue = ending(norm.scale2, norm.bias2, dsc.act, dsc.slope);
   (kernels.*dsc.variant->run)(c);
 }
 
@@ -156,23 +86,23 @@ index_t dsc_train_workspace(const Dsc& dsc, index_t lanes) noexcept {
   return 2 * std::max(c1, c2) + std::max(first, second);
 }
 
-void dsc_train(const Kernels& kernels, const Dsc& dsc, const DscTraining& t) noexcept {
+void dsc_train(const Kernels& kernels, const Dsc& dsc, const PairTraining& t) noexcept {
   const DepthwiseArgs& d = dsc.depthwise;
   const index_t c1 = d.blocks * kernels.lanes, c2 = dsc.pointwise.y_blocks * kernels.lanes;
   float *scale = t.workspace, *bias = scale + std::max(c1, c2), *moments = bias + std::max(c1, c2);
   First f = first_of(kernels, dsc, t.z1);
   f.args.epilogue.moments = moments;
   (kernels.*f.variant->run)(f.args);
-  merge_moments(moments_of(d.n, d.oh, d.ow, f.args.strip, c1, moments, t.mean1, t.var1));
+  merge_moments(moments_args(d.n, d.oh, d.ow, f.args.strip, c1, moments, t.mean1, t.var1));
   bn_fold(c1, t.mean1, t.var1, t.gamma1, t.beta1, t.eps, scale, bias);
-  kernels.bn_act(normalisation(dsc, d.blocks, t.z1, dsc.a, scale, bias));
+  kernels.bn_act(normalisation_of(dsc, d.blocks, t.z1, dsc.a, scale, bias));
 
   ConvArgs c = second_of(kernels, dsc, t.z2);
   c.epilogue.moments = moments;
   (kernels.*dsc.variant->run)(c);
-  merge_moments(moments_of(d.n, d.oh, d.ow, c.strip, c2, moments, t.mean2, t.var2));
+  merge_moments(moments_args(d.n, d.oh, d.ow, c.strip, c2, moments, t.mean2, t.var2));
   bn_fold(c2, t.mean2, t.var2, t.gamma2, t.beta2, t.eps, scale, bias);
-  kernels.bn_act(normalisation(dsc, c.y_blocks, t.z2, dsc.y, scale, bias));
+  kernels.bn_act(normalisation_of(dsc, c.y_blocks, t.z2, dsc.y, scale, bias));
 }
 
 index_t dsc_bwd_workspace(const Dsc& dsc, index_t lanes) noexcept {
@@ -183,7 +113,7 @@ index_t dsc_bwd_workspace(const Dsc& dsc, index_t lanes) noexcept {
          std::max(bn_workspace(d.n, most / lanes, d.oh, d.ow, lanes), choose_depthwise_bwd_w(g).workspace(g, lanes));
 }
 
-void dsc_bwd(const Kernels& kernels, const Dsc& dsc, const DscTraining& t, const DscGrad& g) noexcept {
+void dsc_bwd(const Kernels& kernels, const Dsc& dsc, const PairTraining& t, const DscGrad& g) noexcept {
   const index_t lanes = kernels.lanes;
   const index_t c1 = dsc.depthwise.blocks * lanes, c2 = dsc.pointwise.y_blocks * lanes, most = std::max(c1, c2);
   float *scale = g.workspace, *bias = scale + most, *coefficients = bias + most, *rest = coefficients + 3 * most;
@@ -199,15 +129,12 @@ void dsc_bwd(const Kernels& kernels, const Dsc& dsc, const DscTraining& t, const
   kernels.bn_act_bwd(second);
 
   ConvGradArgs weights = g.pointwise_gradient;
-  read_from(weights, dsc.a);
-  weights.dy = g.dz2.data;
-  weights.yn = g.dz2.sn;
-  weights.yb = g.dz2.sb;
-  weights.yh = g.dz2.sh;
+  lay_x(dsc.a, weights);
+  lay_dy(g.dz2, weights);
   (kernels.*g.gradient->run)(weights);
   ConvArgs data = g.pointwise_data;
-  read_from(data, g.dz2);
-  write_to(data, g.dz1);  // da, for a moment
+  lay_x(g.dz2, data);
+  lay_y(g.dz1, data);  // da, for a moment
   data.strip = g.data->strip(data, lanes);
   (kernels.*g.data->run)(data);
 
@@ -230,8 +157,8 @@ void dsc_bwd(const Kernels& kernels, const Dsc& dsc, const DscTraining& t, const
   back.w = dsc.depthwise.ow;
   back.oh = dsc.depthwise.h;
   back.ow = dsc.depthwise.w;
-  read_from(back, g.dz1);
-  write_to(back, g.dx);
+  lay_x(g.dz1, back);
+  lay_y(g.dx, back);
   const DepthwiseVariant& variant = choose_depthwise_bwd_x(back);
   back.epilogue = {};
   back.strip = variant.strip(back, lanes);

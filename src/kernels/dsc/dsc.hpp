@@ -9,7 +9,7 @@
 
 #include "kernels/conv2d/variants.hpp"
 #include "kernels/depthwise/variants.hpp"
-#include "kernels/gsconv/args.hpp"
+#include "kernels/norm/pair.hpp"
 
 namespace slimneck::kernels {
 
@@ -22,23 +22,13 @@ struct Dsc {
   float slope = 0;
 };
 
-struct DscInference {
-  const float *scale1 = nullptr, *bias1 = nullptr, *scale2 = nullptr, *bias2 = nullptr;
-};
-SLIMNECK_EXPORT void dsc_infer(const Kernels& kernels, const Dsc& dsc, const DscInference& norm) noexcept;
+SLIMNECK_EXPORT void dsc_infer(const Kernels& kernels, const Dsc& dsc, const PairInference& norm) noexcept;
 
 /// Channels of the first normalisation are those of x, of the second those of y.
-struct DscTraining {
-  const float *gamma1 = nullptr, *beta1 = nullptr, *gamma2 = nullptr, *beta2 = nullptr;
-  double eps = 1e-3;
-  MapAt z1, z2;                                                                ///< kept for the backward
-  float *mean1 = nullptr, *var1 = nullptr, *mean2 = nullptr, *var2 = nullptr;  ///< set
-  float* workspace = nullptr;
-};
 SLIMNECK_EXPORT index_t dsc_train_workspace(const Dsc& dsc, index_t lanes) noexcept;
-SLIMNECK_EXPORT void dsc_train(const Kernels& kernels, const Dsc& dsc, const DscTraining& train) noexcept;
+SLIMNECK_EXPORT void dsc_train(const Kernels& kernels, const Dsc& dsc, const PairTraining& train) noexcept;
 
-/// After dsc_train with the same Dsc and DscTraining, whose maps and statistics are read.
+/// After dsc_train with the same Dsc and PairTraining, whose maps and statistics are read.
 struct DscGrad {
   MapAt dy;                                   ///< read
   const ConvGradVariant* gradient = nullptr;  ///< of the pointwise weights
@@ -53,7 +43,7 @@ struct DscGrad {
   float* workspace = nullptr;
 };
 SLIMNECK_EXPORT index_t dsc_bwd_workspace(const Dsc& dsc, index_t lanes) noexcept;
-SLIMNECK_EXPORT void dsc_bwd(const Kernels& kernels, const Dsc& dsc, const DscTraining& train,
+SLIMNECK_EXPORT void dsc_bwd(const Kernels& kernels, const Dsc& dsc, const PairTraining& train,
                              const DscGrad& grad) noexcept;
 
 }  // namespace slimneck::kernels

@@ -8,12 +8,6 @@
 
 namespace slimneck::kernels {
 
-/// Somewhere in a larger tensor: the map of one half.
-struct MapAt {
-  float* data = nullptr;
-  index_t sn = 0, sb = 0, sh = 0;
-};
-
 /// a = act(z1 scale + bias), z2 = depthwise(a), and the moments of z2 in strips of `strip` rows.
 struct GsForwardArgs {
   index_t n = 0, blocks = 0, h = 0, w = 0, k = 5;

@@ -1,10 +1,8 @@
 #include "kernels/gsconv/gsconv.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/depthwise/variants.hpp"
-#include "kernels/norm/moments.hpp"
 
 namespace slimneck::kernels {
 
@@ -21,10 +19,7 @@ MapAt from_block(const MapAt& m, index_t b) { return {m.data ? m.data + b * m.sb
 
 ConvArgs convolution(const Kernels& kernels, const GsPair& pair, const MapAt& y) {
   ConvArgs c = pair.conv;
-  c.y = y.data;
-  c.yn = y.sn;
-  c.yb = y.sb;
-  c.yh = y.sh;
+  lay_y(y, c);
   c.epilogue = {};
   c.strip = pair.variant->strip(c, kernels.lanes);
   return c;
@@ -35,51 +30,13 @@ index_t conv_moments(const GsPair& pair, index_t lanes) {
   return moments_floats(pair.conv.n, pair.conv.oh, strip, pair.conv.y_blocks * lanes);
 }
 
-BnArgs normalisation(const GsPair& pair, index_t blocks, const MapAt& z, const MapAt& y) {
-  BnArgs a;
-  a.n = pair.conv.n;
-  a.blocks = blocks;
-  a.h = pair.conv.oh;
-  a.w = pair.conv.ow;
-  a.z = z.data;
-  a.zn = z.sn;
-  a.zb = z.sb;
-  a.zh = z.sh;
-  a.y = y.data;
-  a.yn = y.sn;
-  a.yb = y.sb;
-  a.yh = y.sh;
-  a.act = pair.act;
-  a.slope = pair.slope;
-  return a;
-}
-
-/// dgamma, dbeta and P, Q, R (BnGradArgs) of `channels` channels from partial sums of g and g (z - mean).
-void finish_sums(const float* sums, index_t parts, index_t channels, double count, const float* var, const float* scale,
-                 double eps, float* dgamma, float* dbeta, float* coefficients) {
-  for (index_t c = 0; c < channels; ++c) {
-    double s, t;
-    merge_sums(sums, parts, 2 * channels, c, 1, &s);
-    merge_sums(sums, parts, 2 * channels, channels + c, 1, &t);
-    const double q = 1 / std::sqrt(static_cast<double>(var[c]) + eps), k = static_cast<double>(scale[c]);
-    dbeta[c] = static_cast<float>(s);
-    dgamma[c] = static_cast<float>(q * t);
-    coefficients[c] = scale[c];
-    coefficients[channels + c] = static_cast<float>(-k * q * q * t / count);
-    coefficients[2 * channels + c] = static_cast<float>(-k * s / count);
-  }
-}
-
 }  // namespace
 
 // ---- Inference ------------------------------------------------------------------------------------------------------
 
-void gs_pair_infer(const Kernels& kernels, const GsPair& pair, const GsInference& norm) noexcept {
+void gs_pair_infer(const Kernels& kernels, const GsPair& pair, const PairInference& norm) noexcept {
   ConvArgs c = convolution(kernels, pair, pair.a);
-  c.epilogue.scale = norm.scale1;
-  c.epilogue.bias = norm.bias1;
-  c.epilogue.act = pair.act;
-  c.epilogue.slope = pair.slope;
+  c.epilogue = ending(norm.scale1, norm.bias1, pair.act, pair.slope);
   (kernels.*pair.variant->run)(c);
 
   DepthwiseArgs d;
@@ -89,19 +46,10 @@ void gs_pair_infer(const Kernels& kernels, const GsPair& pair, const GsInference
   d.w = d.ow = c.ow;
   d.kh = d.kw = pair.k;
   d.pad_h = d.pad_w = pair.k / 2;
-  d.x = pair.a.data;
-  d.xn = pair.a.sn;
-  d.xb = pair.a.sb;
-  d.xh = pair.a.sh;
+  lay_x(pair.a, d);
   d.weights = pair.w2;
-  d.y = pair.b.data;
-  d.yn = pair.b.sn;
-  d.yb = pair.b.sb;
-  d.yh = pair.b.sh;
-  d.epilogue.scale = norm.scale2;
-  d.epilogue.bias = norm.bias2;
-  d.epilogue.act = pair.act;
-  d.epilogue.slope = pair.slope;
+  lay_y(pair.b, d);
+  d.epilogue = ending(norm.scale2, norm.bias2, pair.act, pair.slope);
   const DepthwiseVariant& variant = choose_depthwise_fwd(d);
   d.strip = variant.strip(d, kernels.lanes);
   (kernels.*variant.run)(d);
@@ -115,7 +63,7 @@ index_t gs_pair_train_workspace(const GsPair& pair, index_t lanes) noexcept {
   return 4 * channels + std::max(conv_moments(pair, lanes), moments_floats(c.n, c.oh, gs_strip(c.oh, c.ow), channels));
 }
 
-void gs_pair_train(const Kernels& kernels, const GsPair& pair, const GsTraining& t) noexcept {
+void gs_pair_train(const Kernels& kernels, const GsPair& pair, const PairTraining& t) noexcept {
   const index_t lanes = kernels.lanes, blocks = pair.conv.y_blocks, channels = blocks * lanes;
   float *scale1 = t.workspace, *bias1 = scale1 + channels, *scale2 = bias1 + channels, *bias2 = scale2 + channels;
   float* moments = bias2 + channels;
@@ -123,16 +71,7 @@ void gs_pair_train(const Kernels& kernels, const GsPair& pair, const GsTraining&
   ConvArgs c = convolution(kernels, pair, t.z1);
   c.epilogue.moments = moments;
   (kernels.*pair.variant->run)(c);
-  MomentsArgs m{.n = c.n,
-                .h = c.oh,
-                .w = c.ow,
-                .strip = c.strip,
-                .first = 0,
-                .last = channels,
-                .channels = channels,
-                .moments = moments,
-                .mean = t.mean1,
-                .var = t.var1};
+  MomentsArgs m = moments_args(c.n, c.oh, c.ow, c.strip, channels, moments, t.mean1, t.var1);
   merge_moments(m);
   bn_fold(channels, t.mean1, t.var1, t.gamma1, t.beta1, t.eps, scale1, bias1);
 
@@ -165,7 +104,7 @@ void gs_pair_train(const Kernels& kernels, const GsPair& pair, const GsTraining&
     merge_moments(m);
     bn_fold(count * lanes, t.mean2 + first, t.var2 + first, t.gamma2 ? t.gamma2 + first : nullptr,
             t.beta2 ? t.beta2 + first : nullptr, t.eps, scale2 + first, bias2 + first);
-    BnArgs n = normalisation(pair, count, from_block(t.z2, b), from_block(pair.b, b));
+    BnArgs n = normalisation(c.n, count, c.oh, c.ow, from_block(t.z2, b), from_block(pair.b, b), pair.act, pair.slope);
     n.scale = scale2 + first;
     n.bias = bias2 + first;
     kernels.bn_act(n);
@@ -193,25 +132,33 @@ struct GradSpace {
   }
 };
 
-/// One normalisation of blocks [b, b + count): dy, z -> g or dz.
-BnGradArgs norm_gradient(const GsPairGrad& g, index_t b, index_t count, const MapAt& dy, const MapAt& z) {
+/// One normalisation as the kernels take it: numbers of all channels, and where the work of a group lies.
+struct Norm {
+  const float *mean, *var, *scale, *bias;
+  float *dgamma, *dbeta, *coefficients, *sums;
+};
+
+/// Of blocks [b, b + count): dy, z -> g or dz.
+BnGradArgs norm_gradient(const GsPairGrad& g, index_t b, index_t count, const MapAt& dy, const MapAt& z,
+                         const Norm& norm, index_t lanes) {
   BnGradArgs a;
   a.n = g.n;
   a.blocks = count;
   a.h = g.h;
   a.w = g.w;
-  a.dy = dy.data ? dy.data + b * dy.sb : nullptr;
-  a.dyn = dy.sn;
-  a.dyb = dy.sb;
-  a.dyh = dy.sh;
-  a.z = z.data + b * z.sb;
-  a.zn = z.sn;
-  a.zb = z.sb;
-  a.zh = z.sh;
-  a.g = a.dz = g.dz1.data + b * g.dz1.sb;
-  a.gn = a.dzn = g.dz1.sn;
-  a.gb = a.dzb = g.dz1.sb;
-  a.gh = a.dzh = g.dz1.sh;
+  lay(from_block(dy, b), a.dy, a.dyn, a.dyb, a.dyh);
+  lay(from_block(z, b), a.z, a.zn, a.zb, a.zh);
+  lay(from_block(g.dz1, b), a.g, a.gn, a.gb, a.gh);
+  lay(from_block(g.dz1, b), a.dz, a.dzn, a.dzb, a.dzh);
+  const index_t first = b * lanes;
+  a.mean = norm.mean + first;
+  a.var = norm.var + first;
+  a.scale = norm.scale + first;
+  a.bias = norm.bias + first;
+  a.dgamma = norm.dgamma + first;
+  a.dbeta = norm.dbeta + first;
+  a.coefficients = norm.coefficients;
+  a.workspace = norm.sums;
   a.eps = g.eps;
   a.act = g.act;
   a.slope = g.slope;
@@ -219,8 +166,7 @@ BnGradArgs norm_gradient(const GsPairGrad& g, index_t b, index_t count, const Ma
 }
 
 /// Without db nothing comes through the depthwise half.
-void first_half_only(const Kernels& kernels, const GsPairGrad& g, const float* scale1, const float* bias1,
-                     float* coefficients, float* sums, index_t b, index_t count) {
+void first_half_only(const Kernels& kernels, const GsPairGrad& g, const Norm& norm1, index_t b, index_t count) {
   const index_t first = b * kernels.lanes, channels = count * kernels.lanes;
   std::fill_n(g.dw2 + first * g.k * g.k, channels * g.k * g.k, 0.0F);
   std::fill_n(g.dgamma2 + first, channels, 0.0F);
@@ -234,16 +180,7 @@ void first_half_only(const Kernels& kernels, const GsPairGrad& g, const float* s
           std::fill_n(g.dz1.data + n * g.dz1.sn + i * g.dz1.sb + h * g.dz1.sh, g.w * kernels.lanes, 0.0F);
     return;
   }
-  BnGradArgs a = norm_gradient(g, b, count, g.da, g.z1);
-  a.mean = g.mean1 + first;
-  a.var = g.var1 + first;
-  a.scale = scale1 + first;
-  a.bias = bias1 + first;
-  a.dgamma = g.dgamma1 + first;
-  a.dbeta = g.dbeta1 + first;
-  a.coefficients = coefficients;
-  a.workspace = sums;
-  kernels.bn_act_bwd(a);
+  kernels.bn_act_bwd(norm_gradient(g, b, count, g.da, g.z1, norm1, kernels.lanes));
 }
 
 }  // namespace
@@ -261,24 +198,17 @@ void gs_pair_bwd(const Kernels& kernels, const GsPairGrad& g) noexcept {
   float* sums = coefficients2 + space.coefficients;
   bn_fold(all, g.mean1, g.var1, g.gamma1, g.beta1, g.eps, scale1, bias1);
   bn_fold(all, g.mean2, g.var2, g.gamma2, g.beta2, g.eps, scale2, bias2);
+  const Norm norm1{g.mean1, g.var1, scale1, bias1, g.dgamma1, g.dbeta1, coefficients1, sums},
+      norm2{g.mean2, g.var2, scale2, bias2, g.dgamma2, g.dbeta2, coefficients2, sums};
 
   for (index_t b = 0; b < g.blocks; b += group) {
-    const index_t count = std::min(group, g.blocks - b), first = b * lanes, channels = count * lanes;
+    const index_t count = std::min(group, g.blocks - b), first = b * lanes;
     if (!g.db.data) {
-      first_half_only(kernels, g, scale1, bias1, coefficients1, sums, b, count);
+      first_half_only(kernels, g, norm1, b, count);
       continue;
     }
     // g2 lies where g1 and dz1 will: each is read before it is written over.
-    BnGradArgs second = norm_gradient(g, b, count, g.db, g.z2);
-    second.mean = g.mean2 + first;
-    second.var = g.var2 + first;
-    second.scale = scale2 + first;
-    second.bias = bias2 + first;
-    second.dgamma = g.dgamma2 + first;
-    second.dbeta = g.dbeta2 + first;
-    second.coefficients = coefficients2;
-    second.workspace = sums;
-    kernels.bn_act_bwd_sums(second);
+    kernels.bn_act_bwd_sums(norm_gradient(g, b, count, g.db, g.z2, norm2, lanes));
 
     GsBackwardArgs f;
     f.n = g.n;
@@ -305,13 +235,8 @@ void gs_pair_bwd(const Kernels& kernels, const GsPairGrad& g) noexcept {
     f.scratch = f.parts + space.parts;
     kernels.gs_backward(f);
 
-    finish_sums(sums, g.n * strips_of(g.h, f.strip), channels, static_cast<double>(g.n * g.h * g.w), g.var1 + first,
-                scale1 + first, g.eps, g.dgamma1 + first, g.dbeta1 + first, coefficients1);
-    BnGradArgs last = norm_gradient(g, b, count, g.dz1, g.z1);
-    last.mean = g.mean1 + first;
-    last.scale = scale1 + first;
-    last.bias = bias1 + first;
-    last.coefficients = coefficients1;
+    const BnGradArgs last = norm_gradient(g, b, count, g.dz1, g.z1, norm1, lanes);
+    bn_finish_sums(last, lanes, f.strip, 0, count);
     kernels.bn_act_bwd_apply(last);
   }
 }

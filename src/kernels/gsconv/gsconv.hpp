@@ -12,7 +12,7 @@
 #pragma once
 
 #include "kernels/conv2d/variants.hpp"
-#include "kernels/gsconv/args.hpp"
+#include "kernels/norm/pair.hpp"
 
 namespace slimneck::kernels {
 
@@ -26,20 +26,10 @@ struct GsPair {
   float slope = 0;
 };
 
-struct GsInference {
-  const float *scale1 = nullptr, *bias1 = nullptr, *scale2 = nullptr, *bias2 = nullptr;
-};
-SLIMNECK_EXPORT void gs_pair_infer(const Kernels& kernels, const GsPair& pair, const GsInference& norm) noexcept;
+SLIMNECK_EXPORT void gs_pair_infer(const Kernels& kernels, const GsPair& pair, const PairInference& norm) noexcept;
 
-struct GsTraining {
-  const float *gamma1 = nullptr, *beta1 = nullptr, *gamma2 = nullptr, *beta2 = nullptr;
-  double eps = 1e-3;
-  MapAt z1, z2;                                                                ///< kept for the backward
-  float *mean1 = nullptr, *var1 = nullptr, *mean2 = nullptr, *var2 = nullptr;  ///< set
-  float* workspace = nullptr;
-};
 SLIMNECK_EXPORT index_t gs_pair_train_workspace(const GsPair& pair, index_t lanes) noexcept;
-SLIMNECK_EXPORT void gs_pair_train(const Kernels& kernels, const GsPair& pair, const GsTraining& train) noexcept;
+SLIMNECK_EXPORT void gs_pair_train(const Kernels& kernels, const GsPair& pair, const PairTraining& train) noexcept;
 
 struct GsPairGrad {
   index_t n = 0, blocks = 0, h = 0, w = 0, k = 5;

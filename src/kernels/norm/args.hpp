@@ -68,6 +68,11 @@ inline constexpr index_t bn_workspace(index_t n, index_t blocks, index_t h, inde
   return moments_floats(n, h, moments_strip(h, w), blocks * lanes);
 }
 
+/// What bn_act_bwd_sums ends with, in double: dgamma, dbeta and coefficients of blocks [first, last), from partial sums
+/// in the workspace: of each part (image and strip of rows) two rows of channels, sums of g and of g (z - mean).
+SLIMNECK_EXPORT void bn_finish_sums(const BnGradArgs& args, index_t lanes, index_t strip, index_t first,
+                                    index_t last) noexcept;
+
 /// scale = gamma / sqrt(var + eps), bias = beta - mean scale; gamma null is 1, beta null 0.
 SLIMNECK_EXPORT void bn_fold(index_t channels, const float* mean, const float* var, const float* gamma,
                              const float* beta, double eps, float* scale, float* bias) noexcept;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/norm/args.hpp"
@@ -13,6 +14,26 @@ void bn_fold(index_t channels, const float* mean, const float* var, const float*
     // From the rounded scale, so that its error does not meet the mean.
     bias[c] = static_cast<float>((beta ? static_cast<double>(beta[c]) : 0) -
                                  static_cast<double>(mean[c]) * static_cast<double>(scale[c]));
+  }
+}
+
+void bn_finish_sums(const BnGradArgs& a, index_t lanes, index_t strip, index_t first, index_t last) noexcept {
+  constexpr index_t widest = 16;
+  const index_t channels = a.blocks * lanes, parts = a.n * strips_of(a.h, strip);
+  const double count = static_cast<double>(std::max<index_t>(1, a.n * a.h * a.w));
+  double s[widest], t[widest];
+  for (index_t b = first; b < last; ++b) {
+    merge_sums(a.workspace, parts, 2 * channels, b * lanes, lanes, s);
+    merge_sums(a.workspace, parts, 2 * channels, channels + b * lanes, lanes, t);
+    for (index_t k = 0; k < lanes; ++k) {
+      const index_t c = b * lanes + k;
+      const double q = 1 / std::sqrt(static_cast<double>(a.var[c]) + a.eps), scale = static_cast<double>(a.scale[c]);
+      a.dbeta[c] = static_cast<float>(s[k]);
+      a.dgamma[c] = static_cast<float>(q * t[k]);
+      a.coefficients[c] = a.scale[c];
+      a.coefficients[channels + c] = a.batch_stats ? static_cast<float>(-scale * q * q * t[k] / count) : 0;
+      a.coefficients[2 * channels + c] = a.batch_stats ? static_cast<float>(-scale * s[k] / count) : 0;
+    }
   }
 }
 

@@ -47,25 +47,8 @@ SN_INLINE void sums(const BnGradArgs& a, index_t first, index_t last) {
   });
 }
 
-/// dgamma, dbeta and the coefficients of blocks [first, last), in double.
 void finish(const BnGradArgs& a, index_t first, index_t last) noexcept {
-  const index_t channels = a.blocks * lanes, parts = a.n * strips_of(a.h, moments_strip(a.h, a.w));
-  const double count = static_cast<double>(most(1, a.n * a.h * a.w));
-  double s[lanes], t[lanes];
-  for (index_t b = first; b < last; ++b) {
-    merge_sums(a.workspace, parts, 2 * channels, b * lanes, lanes, s);
-    merge_sums(a.workspace, parts, 2 * channels, channels + b * lanes, lanes, t);
-    for (index_t k = 0; k < lanes; ++k) {
-      const index_t c = b * lanes + k;
-      const double q = 1 / __builtin_sqrt(static_cast<double>(a.var[c]) + a.eps),
-                   scale = static_cast<double>(a.scale[c]);
-      a.dbeta[c] = static_cast<float>(s[k]);
-      a.dgamma[c] = static_cast<float>(q * t[k]);
-      a.coefficients[c] = a.scale[c];
-      a.coefficients[channels + c] = a.batch_stats ? static_cast<float>(-scale * q * q * t[k] / count) : 0;
-      a.coefficients[2 * channels + c] = a.batch_stats ? static_cast<float>(-scale * s[k] / count) : 0;
-    }
-  }
+  bn_finish_sums(a, lanes, moments_strip(a.h, a.w), first, last);
 }
 
 /// dz = P g + Q (z - mean) + R, where from is g, or dy and g is computed.

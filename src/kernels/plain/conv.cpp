@@ -4,60 +4,14 @@ namespace slimneck::kernels::plain {
 
 namespace {
 
-index_t blocks_for(index_t channels, index_t lanes) { return (channels + lanes - 1) / lanes; }
-
-template <class Args>
-void set_kernel(Args& a, const ConvShape& s) {
-  a.n = s.x.n;
-  a.kh = s.w.h;
-  a.kw = s.w.w;
-  a.stride = s.geometry.stride;
-  a.pad_h = s.geometry.pad_h;
-  a.pad_w = s.geometry.pad_w;
-  a.dilation = s.geometry.dilation;
-}
-
-/// x and y in the sense of a ConvArgs or DepthwiseArgs: what is read, what is written.
-template <class Args>
-void set_extents(Args& a, const Shape& x, const Shape& y) {
-  a.h = x.h;
-  a.w = x.w;
-  a.oh = y.h;
-  a.ow = y.w;
-}
-
-template <class Args>
-void set_x(Args& a, const View<const float>& x) {
-  a.x = x.data;
-  a.xn = x.sn;
-  a.xb = x.sc;
-  a.xh = x.sh;
-}
-
-template <class Args>
-void set_y(Args& a, const View<float>& y) {
-  a.y = y.data;
-  a.yn = y.sn;
-  a.yb = y.sc;
-  a.yh = y.sh;
-}
-
-template <class Args>
-void set_dy(Args& a, const View<const float>& dy) {
-  a.dy = dy.data;
-  a.yn = dy.sn;
-  a.yb = dy.sc;
-  a.yh = dy.sh;
-}
-
 WeightArgs dense_weights(const Shape& w, WeightOrder order, index_t lanes) {
   WeightArgs a;
   a.o = w.n;
   a.c = w.c;
   a.kh = w.h;
   a.kw = w.w;
-  a.o_physical = blocks_for(w.n, lanes) * lanes;
-  a.c_physical = order == WeightOrder::planes ? w.c : blocks_for(w.c, lanes) * lanes;
+  a.o_physical = kernels::blocks_of(w.n, lanes) * lanes;
+  a.c_physical = order == WeightOrder::planes ? w.c : kernels::blocks_of(w.c, lanes) * lanes;
   a.order = order;
   return a;
 }
@@ -68,7 +22,7 @@ WeightArgs depthwise_weights(const Shape& w, index_t lanes) {
   a.c = 1;
   a.kh = w.h;
   a.kw = w.w;
-  a.o_physical = blocks_for(w.n, lanes) * lanes;
+  a.o_physical = kernels::blocks_of(w.n, lanes) * lanes;
   a.c_physical = 1;
   a.order = WeightOrder::depthwise;
   return a;
@@ -100,13 +54,12 @@ DenseData::DenseData(const Machine& machine, const ConvShape& shape, bool backwa
     : machine_(machine) {
   const index_t lanes = machine.lanes;
   const Shape &from = backward ? shape.y : shape.x, &to = backward ? shape.x : shape.y;
-  set_kernel(args_, shape);
-  set_extents(args_, from, to);
-  args_.x_blocks = blocks_for(from.c, lanes);
-  args_.y_blocks = blocks_for(to.c, lanes);
+  static_cast<ConvGeometry&>(args_) = conv_geometry(shape.geometry, shape.w, from, to);
+  args_.x_blocks = kernels::blocks_of(from.c, lanes);
+  args_.y_blocks = kernels::blocks_of(to.c, lanes);
   // The maps are dense: what a variant decides from their strides it decides here, too.
-  set_x(args_, View<float>(nullptr, from, planes ? 1 : lanes));
-  set_y(args_, View<float>(nullptr, to, lanes));
+  lay_x(View<float>(nullptr, from, planes ? 1 : lanes), args_);
+  lay_y(View<float>(nullptr, to, lanes), args_);
   if (planes) args_.planes = from.c;
   variant_ = backward ? &choose_conv_bwd_x(args_, lanes, algorithm) : &choose_conv_fwd(args_, lanes, algorithm);
   args_.strip = variant_->strip(args_, lanes);
@@ -127,14 +80,14 @@ ConvArgs DenseData::prepare(View<const float> x, View<const float> w) const noex
     (machine_.kernels->*variant_->prepare)(p);
   }
   ConvArgs a = args_;
-  set_x(a, x);
+  lay_x(x, a);
   a.weights = variant_->prepare ? prepared_ : packed_;
   return a;
 }
 
 void DenseData::run(View<const float> x, View<const float> w, View<float> y, const Epilogue& epilogue) const noexcept {
   ConvArgs a = prepare(x, w);
-  set_y(a, y);
+  lay_y(y, a);
   a.epilogue = epilogue;
   (machine_.kernels->*variant_->run)(a);
 }
@@ -143,12 +96,11 @@ DenseWeights::DenseWeights(const Machine& machine, const ConvShape& shape, bool 
                            Workspace& workspace)
     : machine_(machine) {
   const index_t lanes = machine.lanes;
-  set_kernel(args_, shape);
-  set_extents(args_, shape.x, shape.y);
-  args_.x_blocks = blocks_for(shape.x.c, lanes);
-  args_.y_blocks = blocks_for(shape.y.c, lanes);
-  set_x(args_, View<float>(nullptr, shape.x, planes ? 1 : lanes));
-  set_dy(args_, View<float>(nullptr, shape.y, lanes));
+  static_cast<ConvGeometry&>(args_) = conv_geometry(shape.geometry, shape.w, shape.x, shape.y);
+  args_.x_blocks = kernels::blocks_of(shape.x.c, lanes);
+  args_.y_blocks = kernels::blocks_of(shape.y.c, lanes);
+  lay_x(View<float>(nullptr, shape.x, planes ? 1 : lanes), args_);
+  lay_dy(View<float>(nullptr, shape.y, lanes), args_);
   if (planes) args_.planes = shape.x.c;
   variant_ = &choose_conv_bwd_w(args_, lanes, algorithm);
   weights_ = dense_weights(shape.w, variant_->order, lanes);
@@ -159,8 +111,8 @@ DenseWeights::DenseWeights(const Machine& machine, const ConvShape& shape, bool 
 
 void DenseWeights::run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept {
   ConvGradArgs a = args_;
-  set_x(a, x);
-  set_dy(a, dy);
+  lay_x(x, a);
+  lay_dy(dy, a);
   (machine_.kernels->*variant_->run)(a);
   unpack(machine_, weights_, a.dw, plain_, dw, write);
 }
@@ -171,11 +123,10 @@ void DenseWeights::run(View<const float> x, View<const float> dy, View<float> dw
 DepthwiseData::DepthwiseData(const Machine& machine, const ConvShape& shape, bool backward, Workspace& workspace)
     : machine_(machine), weights_(depthwise_weights(shape.w, machine.lanes)) {
   const Shape &from = backward ? shape.y : shape.x, &to = backward ? shape.x : shape.y;
-  set_kernel(args_, shape);
-  set_extents(args_, from, to);
-  args_.blocks = blocks_for(shape.x.c, machine.lanes);
-  set_x(args_, View<float>(nullptr, from, machine.lanes));
-  set_y(args_, View<float>(nullptr, to, machine.lanes));
+  static_cast<ConvGeometry&>(args_) = conv_geometry(shape.geometry, shape.w, from, to);
+  args_.blocks = kernels::blocks_of(shape.x.c, machine.lanes);
+  lay_x(View<float>(nullptr, from, machine.lanes), args_);
+  lay_y(View<float>(nullptr, to, machine.lanes), args_);
   variant_ = backward ? &choose_depthwise_bwd_x(args_) : &choose_depthwise_fwd(args_);
   args_.strip = variant_->strip(args_, machine.lanes);
   plain_ = workspace.take(shape.w.numel());
@@ -190,8 +141,8 @@ const float* DepthwiseData::prepare(View<const float> w) const noexcept {
 void DepthwiseData::run(View<const float> x, View<const float> w, View<float> y,
                         const Epilogue& epilogue) const noexcept {
   DepthwiseArgs a = args_;
-  set_x(a, x);
-  set_y(a, y);
+  lay_x(x, a);
+  lay_y(y, a);
   a.weights = prepare(w);
   a.epilogue = epilogue;
   (machine_.kernels->*variant_->run)(a);
@@ -199,11 +150,10 @@ void DepthwiseData::run(View<const float> x, View<const float> w, View<float> y,
 
 DepthwiseWeights::DepthwiseWeights(const Machine& machine, const ConvShape& shape, Workspace& workspace)
     : machine_(machine), weights_(depthwise_weights(shape.w, machine.lanes)) {
-  set_kernel(args_, shape);
-  set_extents(args_, shape.x, shape.y);
-  args_.blocks = blocks_for(shape.x.c, machine.lanes);
-  set_x(args_, View<float>(nullptr, shape.x, machine.lanes));
-  set_dy(args_, View<float>(nullptr, shape.y, machine.lanes));
+  static_cast<ConvGeometry&>(args_) = conv_geometry(shape.geometry, shape.w, shape.x, shape.y);
+  args_.blocks = kernels::blocks_of(shape.x.c, machine.lanes);
+  lay_x(View<float>(nullptr, shape.x, machine.lanes), args_);
+  lay_dy(View<float>(nullptr, shape.y, machine.lanes), args_);
   variant_ = &choose_depthwise_bwd_w(args_);
   plain_ = workspace.take(shape.w.numel());
   args_.dw = workspace.take(floats_of(weights_));
@@ -212,8 +162,8 @@ DepthwiseWeights::DepthwiseWeights(const Machine& machine, const ConvShape& shap
 
 void DepthwiseWeights::run(View<const float> x, View<const float> dy, View<float> dw, Write write) const noexcept {
   DepthwiseGradArgs a = args_;
-  set_x(a, x);
-  set_dy(a, dy);
+  lay_x(x, a);
+  lay_dy(dy, a);
   (machine_.kernels->*variant_->run)(a);
   unpack(dw, write);
 }

@@ -165,7 +165,7 @@ void conv2d_fwd(const Exec& exec, View<const float> x, View<const float> w, View
 
 index_t conv2d_fwd_workspace(const Exec& exec, const Shape& x, const Shape& w, const Conv2d& geometry,
                              const Options& options) {
-  return Data(exec, x, w, geometry, false, options, {}).workspace.used();
+  return Data(exec, x, w, geometry, false, options, {}).workspace.taken();
 }
 
 void conv2d_bwd_x(const Exec& exec, View<const float> dy, View<const float> w, View<float> dx, const Conv2d& geometry,
@@ -187,7 +187,7 @@ void conv2d_bwd_x(const Exec& exec, View<const float> dy, View<const float> w, V
 
 index_t conv2d_bwd_x_workspace(const Exec& exec, const Shape& x, const Shape& w, const Conv2d& geometry,
                                const Options& options) {
-  return Data(exec, x, w, geometry, true, options, {}).workspace.used();
+  return Data(exec, x, w, geometry, true, options, {}).workspace.taken();
 }
 
 void conv2d_bwd_w(const Exec& exec, View<const float> x, View<const float> dy, View<float> dw, const Conv2d& geometry,
@@ -209,7 +209,7 @@ void conv2d_bwd_w(const Exec& exec, View<const float> x, View<const float> dy, V
 
 index_t conv2d_bwd_w_workspace(const Exec& exec, const Shape& x, const Shape& w, const Conv2d& geometry,
                                const Options& options) {
-  return Weights(exec, x, w, geometry, options, {}).workspace.used();
+  return Weights(exec, x, w, geometry, options, {}).workspace.taken();
 }
 
 }  // namespace fast

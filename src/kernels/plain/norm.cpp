@@ -31,7 +31,7 @@ void BlockedNorm::fold(double eps) noexcept {
 void BlockedNorm::statistics(View<const float> z) noexcept {
   BnArgs a;
   set_extent(a, z);
-  set_map(a.z, a.zn, a.zb, a.zh, z);
+  lay(z, a.z, a.zn, a.zb, a.zh);
   a.mean = v_.mean;
   a.var = v_.var;
   a.workspace = sums_;
@@ -50,8 +50,8 @@ void set_activation(BnArgs& a, const Activation& act) {
 void BlockedNorm::apply(View<const float> z, View<float> y, const Activation& act) const noexcept {
   BnArgs a;
   set_extent(a, z);
-  set_map(a.z, a.zn, a.zb, a.zh, z);
-  set_map(a.y, a.yn, a.yb, a.yh, y);
+  lay(z, a.z, a.zn, a.zb, a.zh);
+  lay_y(y, a);
   a.scale = v_.scale;
   a.bias = v_.bias;
   set_activation(a, act);
@@ -61,8 +61,8 @@ void BlockedNorm::apply(View<const float> z, View<float> y, const Activation& ac
 void BlockedNorm::train(View<const float> z, View<float> y, const Activation& act, double eps) noexcept {
   BnArgs a;
   set_extent(a, z);
-  set_map(a.z, a.zn, a.zb, a.zh, z);
-  set_map(a.y, a.yn, a.yb, a.yh, y);
+  lay(z, a.z, a.zn, a.zb, a.zh);
+  lay_y(y, a);
   a.mean = v_.mean;
   a.var = v_.var;
   a.gamma = v_.gamma;
@@ -79,9 +79,9 @@ void BlockedNorm::backward(View<const float> dy, View<const float> z, View<float
                            bool batch_stats) noexcept {
   BnGradArgs a;
   set_extent(a, z);
-  set_map(a.dy, a.dyn, a.dyb, a.dyh, dy);
-  set_map(a.z, a.zn, a.zb, a.zh, z);
-  set_map(a.dz, a.dzn, a.dzb, a.dzh, dz);
+  lay(dy, a.dy, a.dyn, a.dyb, a.dyh);
+  lay(z, a.z, a.zn, a.zb, a.zh);
+  lay(dz, a.dz, a.dzn, a.dzb, a.dzh);
   a.mean = v_.mean;
   a.var = v_.var;
   a.scale = v_.scale;

@@ -191,12 +191,7 @@ struct Pair {
 };
 
 Epilogue finish(const BlockedNorm& norm, const Activation& act) {
-  Epilogue e;
-  e.scale = norm.vectors().scale;
-  e.bias = norm.vectors().bias;
-  e.act = act.kind;
-  e.slope = static_cast<float>(act.slope);
-  return e;
+  return ending(norm.vectors().scale, norm.vectors().bias, act.kind, static_cast<float>(act.slope));
 }
 
 void infer(Kind kind, const Exec& exec, View<const float> x, const fast::PairWeights& weights, View<float> y,
@@ -223,7 +218,7 @@ void train_fused(const Pair& p, const fast::PairWeights& weights, const fast::Pa
   g.conv = p.first.dense().prepare(p.x, weights.w1);
   g.w2 = p.second.depthwise().prepare(weights.w2);
   const BlockedNorm::Vectors &v1 = p.norm1.vectors(), &v2 = p.norm2.vectors();
-  GsTraining t;
+  PairTraining t;
   t.gamma1 = v1.gamma;
   t.beta1 = v1.beta;
   t.gamma2 = v2.gamma;
@@ -270,9 +265,9 @@ void train(Kind kind, const Exec& exec, View<const float> x, const fast::PairWei
 void add_blocked(const Machine& machine, View<const float> x, View<float> y) noexcept {
   PointwiseArgs a;
   set_extent(a, x);
-  set_map(a.x, a.xn, a.xb, a.xh, x);
-  set_map(a.z, a.zn, a.zb, a.zh, y);
-  set_map(a.y, a.yn, a.yb, a.yh, y);
+  lay_x(x, a);
+  lay(y, a.z, a.zn, a.zb, a.zh);
+  lay_y(y, a);
   machine.kernels->map_add(a);
 }
 
@@ -335,7 +330,7 @@ void backward(Kind kind, const Exec& exec, View<const float> dy, View<const floa
 
 index_t floats(Kind kind, const Exec& exec, const Shape& x, const Shape& w1, const Shape& w2,
                const fast::PairSettings& settings, const fast::Options& options) {
-  return Pair(kind, exec, x, w1, w2, settings, options, {}).workspace.used();
+  return Pair(kind, exec, x, w1, w2, settings, options, {}).workspace.taken();
 }
 
 }  // namespace

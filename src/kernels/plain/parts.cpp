@@ -22,8 +22,8 @@ View<float> Workspace::map(const Shape& shape, index_t lanes) {
 }
 
 void Workspace::check(std::string_view name) const {
-  if (used_ > static_cast<index_t>(memory_.size()))
-    fail(name, "the workspace has " + std::to_string(memory_.size()) + " floats, wanted " + std::to_string(used_));
+  if (taken() > size_)
+    fail(name, "the workspace has " + std::to_string(size_) + " floats, wanted " + std::to_string(taken()));
 }
 
 void check_view(std::string_view name, std::string_view what, const View<const float>& view, const Shape& shape) {
@@ -49,14 +49,6 @@ struct List {
   }
 };
 
-template <class T>
-void set_plain(const View<T>& v, T*& data, index_t& n, index_t& b, index_t& h) {
-  data = v.data;
-  n = v.sn;
-  b = v.sc;
-  h = v.sh;
-}
-
 /// For pixels that lie side by side: by the kernel of channel gathers, block by block.
 void to_blocked_side_by_side(const Machine& machine, const View<const float>& from, const View<float>& to,
                              const Place& place) noexcept {
@@ -66,8 +58,8 @@ void to_blocked_side_by_side(const Machine& machine, const View<const float>& fr
   a.channels = v;
   a.h = to.shape.h;
   a.w = to.shape.w;
-  set_plain(from, a.x, a.xn, a.xb, a.xh);
-  set_map(a.y, a.yn, a.yb, a.yh, to);
+  lay_x(from, a);
+  lay_y(to, a);
   a.y_block = v;
   for (index_t b = 0; b < blocks_of(to); ++b, a.y += to.sc) {
     index_t list[widest];
@@ -85,7 +77,7 @@ void from_blocked_side_by_side(const Machine& machine, const View<const float>& 
   a.n = from.shape.n;
   a.h = from.shape.h;
   a.w = from.shape.w;
-  set_map(a.x, a.xn, a.xb, a.xh, from);
+  lay_x(from, a);
   a.x_block = v;
   for (index_t b = 0; b < blocks_of(from); ++b, a.x += from.sc)
     for (index_t k = 0; k < strides && b * v + k < from.shape.c; ++k) {
@@ -93,7 +85,7 @@ void from_blocked_side_by_side(const Machine& machine, const View<const float>& 
       a.channels = (last - first + strides - 1) / strides;
       const List list(k, a.channels, a.channels, strides);
       a.list = list.channel;
-      set_plain(to, a.y, a.yn, a.yb, a.yh);
+      lay_y(to, a);
       a.y += to.sc * place(first);
       if (a.channels > 1) a.yb *= place(first + strides) - place(first);
       machine.kernels->gather_channels(a);

@@ -7,6 +7,7 @@
 
 #include "core/threads.hpp"
 #include "kernels/dispatch.hpp"
+#include "kernels/lay.hpp"
 
 namespace slimneck::kernels::plain {
 
@@ -20,27 +21,19 @@ struct Machine {
   explicit Machine(const Exec& exec);
 };
 
-/// Hands out pieces of a workspace, each a multiple of 64 bytes. Without memory it only counts, so that the size that
-/// is asked for and the pieces that are used come from the same lines.
-class Workspace {
+/// The caller's workspace in pieces.
+class Workspace : public Pieces {
  public:
   Workspace() = default;
-  explicit Workspace(std::span<float> memory) : memory_(memory) {}
+  explicit Workspace(std::span<float> memory) : Pieces(memory.data()), size_(static_cast<index_t>(memory.size())) {}
 
-  [[nodiscard]] float* take(index_t floats) {
-    const index_t first = used_;
-    used_ += (floats + 15) / 16 * 16;
-    return memory_.data() ? memory_.data() + first : nullptr;
-  }
   /// A blocked map; throws ShapeError where the extents are negative or too large.
   [[nodiscard]] View<float> map(const Shape& shape, index_t lanes);
-  [[nodiscard]] index_t used() const { return used_; }
   /// Throws ShapeError where the pieces do not fit into the memory.
   void check(std::string_view name) const;
 
  private:
-  std::span<float> memory_;
-  index_t used_ = 0;
+  index_t size_ = 0;
 };
 
 [[noreturn]] void fail(std::string_view name, const std::string& what);
@@ -54,7 +47,7 @@ void check_optional(std::string_view name, std::string_view what, const View<con
 inline Shape per_channel(index_t channels) { return {1, channels, 1, 1}; }
 
 /// Blocks of a map.
-inline index_t blocks_of(const View<const float>& v) { return (v.shape.c + v.block - 1) / v.block; }
+inline index_t blocks_of(const View<const float>& v) { return kernels::blocks_of(v.shape.c, v.block); }
 
 /// Where channel c of one piece goes among the channels of the whole.
 struct Place {
@@ -89,23 +82,5 @@ const float* to_vector(View<const float> from, float* to, index_t count, float r
 
 /// The same back; a view without data is left out.
 void from_vector(const float* from, View<float> to, Write write) noexcept;
-
-/// The pointers and strides of a blocked map in an argument struct: set_map(a.x, a.xn, a.xb, a.xh, view).
-template <class T, class Data>
-void set_map(Data*& data, index_t& n, index_t& b, index_t& h, const View<T>& map) noexcept {
-  data = map.data;
-  n = map.sn;
-  b = map.sc;
-  h = map.sh;
-}
-
-/// The extent of a map in an argument struct.
-template <class Args>
-void set_extent(Args& a, const View<const float>& map) noexcept {
-  a.n = map.shape.n;
-  a.blocks = blocks_of(map);
-  a.h = map.shape.h;
-  a.w = map.shape.w;
-}
 
 }  // namespace slimneck::kernels::plain

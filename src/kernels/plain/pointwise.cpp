@@ -52,9 +52,9 @@ struct Pointwise {
             const View<float>& to) const noexcept {
     PointwiseArgs a;
     set_extent(a, from);
-    set_map(a.x, a.xn, a.xb, a.xh, from);
-    set_map(a.z, a.zn, a.zb, a.zh, second);
-    set_map(a.y, a.yn, a.yb, a.yh, to);
+    lay_x(from, a);
+    lay(second, a.z, a.zn, a.zb, a.zh);
+    lay_y(to, a);
     a.act = act.kind;
     a.slope = static_cast<float>(act.slope);
     (machine.kernels->*kernel)(a);
@@ -176,7 +176,7 @@ void bn_bwd(const Exec& exec, View<const float> dy, View<const float> x, const N
   from_vector(n.norm.vectors().dbeta, dbeta, options.write);
 }
 
-index_t bn_workspace(const Exec& exec, const Shape& x) { return Norms(exec, x, {}).workspace.used(); }
+index_t bn_workspace(const Exec& exec, const Shape& x) { return Norms(exec, x, {}).workspace.taken(); }
 
 void channel_sum(const Exec& exec, View<const float> x, View<float> y, std::span<float> workspace,
                  const Options& options) {
@@ -190,14 +190,14 @@ void channel_sum(const Exec& exec, View<const float> x, View<float> y, std::span
   to_blocked(s.machine, x, s.x);
   ChannelSumArgs a;
   set_extent(a, s.x);
-  set_map(a.x, a.xn, a.xb, a.xh, View<const float>(s.x));
+  lay_x(s.x, a);
   a.y = s.y;
   a.workspace = s.parts;
   s.machine.kernels->map_sum(a);
   from_vector(s.y, y, options.write);
 }
 
-index_t channel_sum_workspace(const Exec& exec, const Shape& x) { return Sums(exec, x, {}).workspace.used(); }
+index_t channel_sum_workspace(const Exec& exec, const Shape& x) { return Sums(exec, x, {}).workspace.taken(); }
 
 void act_fwd(const Exec& exec, View<const float> x, View<float> y, const Activation& act, std::span<float> workspace,
              const Options& options) {
@@ -219,7 +219,7 @@ index_t pointwise_workspace(const Exec& exec, const Shape& x) {
   Workspace workspace;
   static_cast<void>(workspace.map(x, machine.lanes));
   static_cast<void>(workspace.map(x, machine.lanes));
-  return workspace.used();
+  return workspace.taken();
 }
 
 void channel_shuffle(const Exec& exec, View<const float> x, View<float> y, std::span<const index_t> source,
@@ -239,8 +239,8 @@ void channel_shuffle(const Exec& exec, View<const float> x, View<float> y, std::
     a.channels = y.shape.c;
     a.h = y.shape.h;
     a.w = y.shape.w;
-    set_map(a.x, a.xn, a.xb, a.xh, x);
-    set_map(a.y, a.yn, a.yb, a.yh, y);
+    lay_x(x, a);
+    lay_y(y, a);
     a.list = source.data();
     return machine.kernels->gather_channels(a);
   }

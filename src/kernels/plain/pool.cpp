@@ -72,8 +72,8 @@ void max_pool_fwd(const Exec& exec, View<const float> x, View<float> y, const Po
   to_blocked(m.machine, x, m.large);
   PoolArgs a;
   set_windows(a, m, pool);
-  set_map(a.x, a.xn, a.xb, a.xh, m.large);
-  set_map(a.y, a.yn, a.yb, a.yh, m.small);
+  lay_x(m.large, a);
+  lay_y(m.small, a);
   m.machine.kernels->max_pool_fwd(a);
   from_blocked(m.machine, m.small, {}, y, options.write);
 }
@@ -95,22 +95,22 @@ void max_pool_bwd(const Exec& exec, View<const float> x, View<const float> dy, V
   to_blocked(m.machine, x, m.large);
   PoolArgs a;
   set_windows(a, m, pool);
-  set_map(a.x, a.xn, a.xb, a.xh, m.large);
-  set_map(a.y, a.yn, a.yb, a.yh, m.small);
+  lay_x(m.large, a);
+  lay_y(m.small, a);
   a.where = m.where;
   m.machine.kernels->max_pool_fwd_at(a);
   to_blocked(m.machine, dy, m.small);
   PoolGradArgs g;
   set_windows(g, m, pool);
-  set_map(g.dy, g.yn, g.yb, g.yh, m.small);
-  set_map(g.dx, g.xn, g.xb, g.xh, m.large);
+  lay(m.small, g.dy, g.yn, g.yb, g.yh);
+  lay(m.large, g.dx, g.xn, g.xb, g.xh);
   g.where = m.where;
   m.machine.kernels->max_pool_bwd(g);
   from_blocked(m.machine, m.large, {}, dx, options.write);
 }
 
 index_t max_pool_workspace(const Exec& exec, const Shape& x, const Pool& pool) {
-  return Maps(exec, x, pooled(x, pool), {}).workspace.used();
+  return Maps(exec, x, pooled(x, pool), {}).workspace.taken();
 }
 
 void upsample_nearest_fwd(const Exec& exec, View<const float> x, View<float> y, index_t factor,
@@ -126,8 +126,8 @@ void upsample_nearest_fwd(const Exec& exec, View<const float> x, View<float> y, 
   UpsampleArgs a;
   set_extent(a, m.small);
   a.factor = factor;
-  set_map(a.x, a.xn, a.xb, a.xh, m.small);
-  set_map(a.y, a.yn, a.yb, a.yh, m.large);
+  lay_x(m.small, a);
+  lay_y(m.large, a);
   m.machine.kernels->upsample_fwd(a);
   from_blocked(m.machine, m.large, {}, y, options.write);
 }
@@ -145,14 +145,14 @@ void upsample_nearest_bwd(const Exec& exec, View<const float> dy, View<float> dx
   UpsampleArgs a;
   set_extent(a, m.small);
   a.factor = factor;
-  set_map(a.x, a.xn, a.xb, a.xh, m.large);
-  set_map(a.y, a.yn, a.yb, a.yh, m.small);
+  lay_x(m.large, a);
+  lay_y(m.small, a);
   m.machine.kernels->upsample_bwd(a);
   from_blocked(m.machine, m.small, {}, dx, options.write);
 }
 
 index_t upsample_nearest_workspace(const Exec& exec, const Shape& small, index_t factor) {
-  return Maps(exec, upsampled(small, factor), small, {}).workspace.used();
+  return Maps(exec, upsampled(small, factor), small, {}).workspace.taken();
 }
 
 }  // namespace fast

@@ -78,16 +78,13 @@ class Fast {
     const kernels::Activation act = activation_attribute(a_);
     const float *gamma = vector(in_[2]), *beta = vector(in_[3]);
     const index_t channels = out_[0].shape.c;
-    kernels::Epilogue e;
     if (!train_) {
       kernels::bn_fold(channels, vector(in_[4]), vector(in_[5]), gamma, beta, a_.real("eps"), scale_, bias_);
-      e.scale = scale_;
-      e.bias = bias_;
-      e.act = act.kind;
-      e.slope = static_cast<float>(act.slope);
+      const kernels::Epilogue e = kernels::ending(scale_, bias_, act.kind, static_cast<float>(act.slope));
       conv_.run(vector(in_[1]), e, work_);
       return;
     }
+    kernels::Epilogue e;
     e.moments = moments_;
     conv_.run(vector(in_[1]), e, work_);
     float *mean = vector(out_[2]), *var = vector(out_[3]);

@@ -2,37 +2,19 @@
 
 #include <algorithm>
 
+#include "layers/ops/geometry.hpp"
+
 namespace slimneck::ops {
 
 namespace {
 
 using kernels::Algorithm;
 
-index_t blocks(index_t channels, index_t lanes) { return (channels + lanes - 1) / lanes; }
-
 Algorithm algorithm_of(const Target& t) { return t.direct ? Algorithm::direct : Algorithm::best; }
 
 template <class Args>
-void set_geometry(Args& g, const Attributes& a, const Shape& w, const Shape& x, const Shape& y) {
-  g.n = y.n;
-  g.h = x.h;
-  g.w = x.w;
-  g.oh = y.h;
-  g.ow = y.w;
-  g.kh = w.h;
-  g.kw = w.w;
-  g.stride = a.integer("stride");
-  g.pad_h = a.integer("pad_h");
-  g.pad_w = a.integer("pad_w");
-  g.dilation = a.integer("dilation");
-}
-
-template <class Args>
-void set_x(Args& g, const AnyView& x) {
-  g.x = static_cast<const float*>(x.data);
-  g.xn = x.sn;
-  g.xb = x.sc;
-  g.xh = x.sh;
+void set_geometry(Args& args, const Attributes& a, const Shape& w, const Shape& read, const Shape& written) {
+  static_cast<kernels::ConvGeometry&>(args) = kernels::conv_geometry(geometry(a, read.c, w.c), w, read, written);
 }
 
 /// Plain NCHW with rows in one piece: what a kernel with `planes` reads.
@@ -134,12 +116,9 @@ FastConv::FastConv(Direction direction, DType type, const Target& target, const 
   if (a.integer("groups") > 1) {
     if (x.block != v) return;
     set_geometry(channelwise_, a, w, x.shape, y.shape);
-    set_x(channelwise_, x);
-    channelwise_.blocks = blocks(y.shape.c, v);
-    channelwise_.y = static_cast<float*>(y.data);
-    channelwise_.yn = y.sn;
-    channelwise_.yb = y.sc;
-    channelwise_.yh = y.sh;
+    kernels::lay_x(x, channelwise_);
+    channelwise_.blocks = kernels::blocks_of(y.shape.c, v);
+    kernels::lay_y(y, channelwise_);
     depthwise_ =
         &(forward ? kernels::choose_depthwise_fwd(channelwise_) : kernels::choose_depthwise_bwd_x(channelwise_));
     channelwise_.strip = depthwise_->strip(channelwise_, v);
@@ -147,14 +126,11 @@ FastConv::FastConv(Direction direction, DType type, const Target& target, const 
   }
   if (x.block != v && !planar(x)) return;
   set_geometry(conv_, a, w, x.shape, y.shape);
-  set_x(conv_, x);
+  kernels::lay_x(x, conv_);
   conv_.planes = x.block == v ? 0 : x.shape.c;
-  conv_.x_blocks = blocks(x.shape.c, v);
-  conv_.y_blocks = blocks(y.shape.c, v);
-  conv_.y = static_cast<float*>(y.data);
-  conv_.yn = y.sn;
-  conv_.yb = y.sc;
-  conv_.yh = y.sh;
+  conv_.x_blocks = kernels::blocks_of(x.shape.c, v);
+  conv_.y_blocks = kernels::blocks_of(y.shape.c, v);
+  kernels::lay_y(y, conv_);
   const kernels::ConvVariant& chosen = forward ? kernels::choose_conv_fwd(conv_, v, algorithm_of(target))
                                                : kernels::choose_conv_bwd_x(conv_, v, algorithm_of(target));
   if ((conv_.planes > 0) != (chosen.order == kernels::WeightOrder::planes)) return;  // it does not read planes
@@ -186,33 +162,20 @@ index_t FastConv::workspace() const noexcept {
   return dense_ && dense_->workspace ? dense_->workspace(conv_, kernels_->lanes, target_.threads) : 0;
 }
 
-kernels::MomentsArgs FastConv::moments_args() const noexcept {
-  kernels::MomentsArgs m;
-  const auto set = [&](const auto& a, index_t blocks_of_y) {
-    m.n = a.n;
-    m.h = a.oh;
-    m.w = a.ow;
-    m.strip = a.strip;
-    m.last = m.channels = blocks_of_y * kernels_->lanes;
-  };
-  if (dense_)
-    set(conv_, conv_.y_blocks);
-  else
-    set(channelwise_, channelwise_.blocks);
-  return m;
+kernels::MomentsArgs FastConv::moments_args(const float* moments, float* mean, float* var) const noexcept {
+  const kernels::ConvGeometry& g = dense_ ? static_cast<const kernels::ConvGeometry&>(conv_) : channelwise_;
+  const index_t blocks = dense_ ? conv_.y_blocks : channelwise_.blocks,
+                strip = dense_ ? conv_.strip : channelwise_.strip;
+  return kernels::moments_args(g.n, g.oh, g.ow, strip, blocks * kernels_->lanes, moments, mean, var);
 }
 
 index_t FastConv::moments() const noexcept {
-  const kernels::MomentsArgs m = moments_args();
+  const kernels::MomentsArgs m = moments_args(nullptr, nullptr, nullptr);
   return kernels::moments_floats(m.n, m.h, m.strip, m.channels);
 }
 
 void FastConv::merge(const float* moments, float* mean, float* var) const noexcept {
-  kernels::MomentsArgs m = moments_args();
-  m.moments = moments;
-  m.mean = mean;
-  m.var = var;
-  kernels::merge_moments(m);
+  kernels::merge_moments(moments_args(moments, mean, var));
 }
 
 void FastConv::run(const float* weights, const kernels::Epilogue& epilogue, float* workspace) noexcept {
@@ -233,28 +196,22 @@ FastConvGrad::FastConvGrad(DType type, const Target& target, const Attributes& a
     : kernels_(fast_kernels(type, target)), target_(target) {
   if (!kernels_ || dy.block != kernels_->lanes) return;
   const index_t v = kernels_->lanes;
-  const auto set_dy = [&](auto& g) {
-    g.dy = static_cast<const float*>(dy.data);
-    g.yn = dy.sn;
-    g.yb = dy.sc;
-    g.yh = dy.sh;
-  };
   if (a.integer("groups") > 1) {
     if (x.block != v) return;
     set_geometry(channelwise_, a, dw, x.shape, dy.shape);
-    set_x(channelwise_, x);
-    set_dy(channelwise_);
-    channelwise_.blocks = blocks(x.shape.c, v);
+    kernels::lay_x(x, channelwise_);
+    kernels::lay_dy(dy, channelwise_);
+    channelwise_.blocks = kernels::blocks_of(x.shape.c, v);
     depthwise_ = &kernels::choose_depthwise_bwd_w(channelwise_);
     return;
   }
   if (x.block != v && !planar(x)) return;
   set_geometry(conv_, a, dw, x.shape, dy.shape);
-  set_x(conv_, x);
-  set_dy(conv_);
+  kernels::lay_x(x, conv_);
+  kernels::lay_dy(dy, conv_);
   conv_.planes = x.block == v ? 0 : x.shape.c;
-  conv_.x_blocks = blocks(x.shape.c, v);
-  conv_.y_blocks = blocks(dy.shape.c, v);
+  conv_.x_blocks = kernels::blocks_of(x.shape.c, v);
+  conv_.y_blocks = kernels::blocks_of(dy.shape.c, v);
   const kernels::ConvGradVariant& chosen = kernels::choose_conv_bwd_w(conv_, v, algorithm_of(target));
   if ((conv_.planes > 0) == (chosen.order == kernels::WeightOrder::planes)) dense_ = &chosen;
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/conv2d/variants.hpp"
 #include "kernels/depthwise/variants.hpp"
+#include "kernels/norm/pair.hpp"
 #include "layers/ops/common.hpp"
 
 namespace slimneck::ops {
@@ -11,45 +12,15 @@ namespace slimneck::ops {
 /// The kernels for nodes in the plan's blocks; null where there are none: double precision, or blocks of another size.
 const kernels::Kernels* fast_kernels(DType type, const Target& target) noexcept;
 
-/// Pointer and strides of a map for the argument structs: lay(view, a.x, a.xn, a.xb, a.xh).
-template <class P>
-void lay(const AnyView& v, P*& data, index_t& n, index_t& b, index_t& h) noexcept {
-  data = static_cast<P*>(v.data);
-  n = v.sn;
-  b = v.sc;
-  h = v.sh;
-}
-
-/// Extent of a blocked map for the argument structs.
-template <class Args>
-void set_extent(Args& a, const AnyView& v) noexcept {
-  a.n = v.shape.n;
-  a.blocks = (v.shape.c + v.block - 1) / v.block;
-  a.h = v.shape.h;
-  a.w = v.shape.w;
-}
+using kernels::lay;
+using kernels::set_extent;
+using Scratch = kernels::Pieces;
 
 /// x -> y or x, z -> y of an elementwise kernel.
 kernels::PointwiseArgs pointwise(const KernelCall& k) noexcept;
 
 /// A kernel for nodes whose maps all lie in the plan's blocks; vectors (height and width 1) may lie as they like.
 Lowering lower_in_blocks(const LowerContext& c, std::string_view name, KernelFunction run, index_t workspace = 0);
-
-/// Pieces of a call's scratch memory, each aligned; without memory it only counts.
-class Scratch {
- public:
-  explicit Scratch(void* memory) : memory_(static_cast<float*>(memory)) {}
-  float* take(index_t floats) noexcept {
-    float* piece = memory_ ? memory_ + taken_ : nullptr;
-    taken_ += (floats + 15) / 16 * 16;
-    return piece;
-  }
-  [[nodiscard]] index_t taken() const noexcept { return taken_; }
-
- private:
-  float* memory_;
-  index_t taken_ = 0;
-};
 
 /// Batch norm and activation, backward: dy, z, mean, var, gamma -> dz, dgamma, dbeta; beta null where the activation is
 /// none.
@@ -78,7 +49,7 @@ class FastConv {
   [[nodiscard]] const kernels::ConvArgs& dense_args() const noexcept { return conv_; }
 
  private:
-  [[nodiscard]] kernels::MomentsArgs moments_args() const noexcept;
+  [[nodiscard]] kernels::MomentsArgs moments_args(const float* moments, float* mean, float* var) const noexcept;
 
   const kernels::Kernels* kernels_;
   Target target_;

@@ -135,7 +135,7 @@ class Fast {
   }
 
   void train() noexcept {
-    kernels::GsTraining t;
+    kernels::PairTraining t;
     t.gamma1 = vector(in_[2]);
     t.beta1 = vector(in_[3]);
     t.gamma2 = vector(in_[5]);
