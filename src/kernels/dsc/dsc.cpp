@@ -57,7 +57,7 @@ BnGradArgs norm_gradient(const Dsc& dsc, index_t blocks, const MapAt& dy, const 
 DepthwiseGradArgs depthwise_gradient(const Dsc& dsc, const MapAt& dz1) {
   const DepthwiseArgs& d = dsc.depthwise;
   DepthwiseGradArgs a;
-  static_cast<ConvGeometry&>(a) = d;
+  static_cast<ConvGeometry&>(a) = static_cast<const ConvGeometry&>(d);
   a.blocks = d.blocks;
   a.x = d.x;
   a.xn = d.xn;
