@@ -1,9 +1,9 @@
 #include "ratios.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/threads.hpp"
+#include "measure/turns.hpp"
 
 namespace slimneck::bench {
 
@@ -15,43 +15,15 @@ constexpr int fewest = 7, most = 301;
 /// A probe of the FMA peak below this part of the best one seen: somebody else was running.
 constexpr double quiet = 0.95;
 
-double quantile(std::vector<double> v, double q) {
-  std::sort(v.begin(), v.end());
-  const double at = q * static_cast<double>(v.size() - 1);
-  const auto below = static_cast<std::size_t>(at);
-  const std::size_t above = std::min(below + 1, v.size() - 1);
-  return v[below] + (at - static_cast<double>(below)) * (v[above] - v[below]);
-}
-
-double seconds_of(Side& side, int calls) {
-  const double begin = seconds_now();
-  for (int i = 0; i < calls; ++i) side.run();
-  return (seconds_now() - begin) / calls;
-}
-
-int calls_for(double seconds) { return std::max(1, static_cast<int>(std::ceil(shortest / std::max(seconds, 1e-9)))); }
-
 void interleave(Measured& m, Side& ours, Side& peer, double budget) {
-  const double first = seconds_of(ours, 2), second = seconds_of(peer, 2);  // and a warm-up
-  const int our_calls = calls_for(first), peer_calls = calls_for(second);
-  const double pair = first * our_calls + second * peer_calls;
-  const int repetitions = std::clamp(static_cast<int>(budget / pair), fewest, most) | 1;
-  std::vector<double> a, b, ratios;
-  for (int i = 0; i < repetitions; ++i) {
-    // Each side goes first every other time: what one leaves in the caches is the other's to begin with.
-    double x = 0, y = 0;
-    if (i % 2 == 0) x = seconds_of(ours, our_calls);
-    y = seconds_of(peer, peer_calls);
-    if (i % 2 == 1) x = seconds_of(ours, our_calls);
-    a.push_back(x);
-    b.push_back(y);
-    ratios.push_back(y / x);
-  }
-  m.repetitions = repetitions;
-  m.slimneck_ms = quantile(a, 0.5) * 1e3;
-  m.peer_ms = quantile(b, 0.5) * 1e3;
-  m.ratio = quantile(ratios, 0.5);
-  m.spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / m.ratio;
+  measure::Turns turns({[&] { ours.run(); }, [&] { peer.run(); }}, shortest);
+  turns.take(std::clamp(static_cast<int>(budget / turns.expected()), fewest, most) | 1);
+  const measure::Ratio ratio = turns.ratio(1, 0);
+  m.repetitions = turns.repetitions();
+  m.slimneck_ms = turns.median(0) * 1e3;
+  m.peer_ms = turns.median(1) * 1e3;
+  m.ratio = ratio.median;
+  m.spread = ratio.spread;
 }
 
 /// What the bound of every element of a single convolution is made from.

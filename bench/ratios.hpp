@@ -5,10 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "calibrate.hpp"
+#include "measure/machine.hpp"
 #include "side.hpp"
 
 namespace slimneck::bench {
+
+using measure::Bandwidth;
+using measure::fma_peak;
+using measure::read_bandwidth;
+using measure::seconds_now;
 
 struct Measured {
   Row row;

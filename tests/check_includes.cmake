@@ -1,9 +1,9 @@
-# Includes point one way: apps -> train -> io -> layers -> graph -> kernels -> core, and public headers include the
+# Includes point one way: apps -> measure (bench/measure) -> train -> io -> layers -> graph -> kernels -> core, and public headers include the
 # standard library only. Third-party headers and SIMD stay where they belong.
 cmake_minimum_required(VERSION 3.20)
 get_filename_component(root ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
 
-set(layers core kernels graph layers io train apps)
+set(layers core kernels graph layers io train measure apps)
 # The layer each public header speaks for; a new header gets its place here.
 set(public_core error export tensor exec version)
 set(public_kernels kernels)
@@ -53,7 +53,7 @@ function(check_quoted file own include)
     problem(${file} "${include}" "belongs to no layer known to tests/check_includes.cmake")
   elseif(rank GREATER own_rank)
     problem(${file} "${include}" "${own} must not know ${layer}, which lies above it")
-  elseif(file MATCHES "^(include|apps)/" AND layer AND NOT include MATCHES "^slimneck/")
+  elseif(file MATCHES "^(include|apps)/" AND layer AND NOT include MATCHES "^(slimneck|measure)/")
     problem(${file} "${include}" "only public headers here")
   endif()
   set(problems "${problems}" PARENT_SCOPE)

@@ -188,6 +188,8 @@ struct OpDef {
   std::string_view name = {};
   std::span<const AttributeSpec> attributes = {};
   OpKind kind = OpKind::compute;
+  std::string_view stands_for = {};  ///< of a composite: the ops in it
+  bool rearranges = false;           ///< its outputs hold numbers of its inputs, in other places
 
   /// Shapes of the outputs; throws ShapeError (the graph adds the node's name).
   std::vector<Shape> (*infer)(const Attributes&, std::span<const Shape> inputs) = nullptr;

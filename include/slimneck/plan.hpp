@@ -68,17 +68,56 @@ struct PlanOptions {
   bool input_gradients = false;  ///< training: also the gradients with respect to the graph's inputs
 };
 
+/// One step of a plan: a kernel, or a movement where memory could not be shared.
+struct PlanStep {
+  std::string name;    ///< of the node, or of the parameter that a gradient is added to
+  std::string op;      ///< "conv_bn_act", or what a movement is: "copy", "reorder", "concat", "slice", ...
+  std::string kernel;  ///< "winograd4"; "reference" where the scalar specification runs
+  std::string fused;   ///< the ops that a composite stands for
+  std::string why;     ///< of a movement: why it was needed
+  std::string layout;  ///< of what is written: "nChw16c +8 holes"
+  Shape shape;         ///< of what is written, logical
+  bool backward = false;
+  bool moves = false;          ///< its output is its input in other places
+  Cost cost;                   ///< logical work; nothing for movements
+  std::size_t bytes_read = 0;  ///< every operand once, as it lies in memory
+  std::size_t bytes_written = 0;
+  bool port = false;       ///< writes an input or output of the plan
+  std::size_t offset = 0;  ///< bytes, in the arena or among the ports
+};
+
+/// A piece of the arena and the steps, forward and backward counted as one list, during which it is kept.
+struct PlanBuffer {
+  std::string name;  ///< of the node that first writes it
+  std::size_t offset = 0, bytes = 0;
+  int first_step = 0, last_step = 0;
+};
+
 /// What a plan keeps and moves, from the read and write sets of its steps.
 struct PlanStats {
-  std::size_t arena_bytes = 0;       ///< all values that live between steps
+  std::size_t arena_bytes = 0;  ///< all values that live between steps
+  /// The most that must be kept at once, whatever the placement: over all steps the greatest sum of the logical bytes
+  /// of live values, without padding, holes and copies.
+  std::size_t arena_lower_bound = 0;
   std::size_t persistent_bytes = 0;  ///< the plan's inputs and outputs
   std::size_t packed_bytes = 0;      ///< copies of parameters in the order that kernels read
   std::size_t workspace_bytes = 0;
   std::size_t steps = 0;
-  /// Bytes written by steps that only rearrange their input: by op ("channel_shuffle", "concat", "slice", ...), "copy"
-  /// where two layouts could not agree, "reorder" at the plan's inputs and outputs. What became bookkeeping is not
-  /// here.
+  std::size_t lone_activations = 0;  ///< steps that only apply an activation
+  /// Bytes written by steps that only rearrange their input: by op ("channel_shuffle", "concat", "upsample", ...),
+  /// "copy" where two layouts could not agree, "reorder" at the plan's inputs and outputs. What became bookkeeping is
+  /// not here.
   std::map<std::string, std::size_t> bytes_moved;
+};
+
+/// When the steps of a run began and ended, in nanoseconds of std::chrono::steady_clock. Plan::timeline() makes one.
+struct Timeline {
+  struct Span {
+    std::int64_t begin = 0, end = 0;
+    [[nodiscard]] double ms() const noexcept { return static_cast<double>(end - begin) * 1e-6; }
+  };
+  Span pack;                ///< parameters into the order that kernels read; in training part of each forward
+  std::vector<Span> steps;  ///< as Plan::steps() lists them
 };
 
 /// A plan keeps references to the Parameters it was made for, and reads and writes their tensors in place: do not
@@ -114,13 +153,19 @@ class SLIMNECK_EXPORT Plan {
 
   /// Packs the parameters again if they changed. Training plans pack in every forward and need no call.
   void refresh();
-  void forward() noexcept;
+  /// With a timeline, what it says of the steps that run is written there; nothing else is different.
+  void forward(Timeline* timeline = nullptr) noexcept;
   /// Adds to the gradients of the parameters; valid once after each forward.
-  void backward() noexcept;
+  void backward(Timeline* timeline = nullptr) noexcept;
 
   /// One line per step: kernel, layouts, arena offsets, bytes; then what was fused, copied and why.
   [[nodiscard]] std::string explain() const;
   [[nodiscard]] PlanStats stats() const;
+  /// The steps of the forward, then of the backward.
+  [[nodiscard]] std::vector<PlanStep> steps() const;
+  [[nodiscard]] std::vector<PlanBuffer> buffers() const;
+  /// One to give to this plan's forward and backward.
+  [[nodiscard]] Timeline timeline() const;
 
  private:
   [[nodiscard]] AnyView input_any(std::size_t i, DType type);

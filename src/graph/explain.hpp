@@ -2,12 +2,13 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "graph/program.hpp"
 
 namespace slimneck::graph {
 
-std::string explain(const Program& program, const PlanOptions& options);
-PlanStats stats(const Program& program, const PlanOptions& options);
+std::string explain(const Program& program, const std::vector<PlanStep>& steps, const PlanStats& stats,
+                    const PlanOptions& options);
 
 }  // namespace slimneck::graph

@@ -202,6 +202,21 @@ bool weights_are_values(const Graph& graph, int node, const Signature& s) {
 
 }  // namespace
 
+std::string describe(const Layout& layout) {
+  std::string text = layout.block == 1 ? "nchw" : "nChw" + std::to_string(layout.block) + "c";
+  index_t holes = 0, next = 0;
+  bool moved = false;
+  for (const index_t c : layout.c) {
+    if (c < 0)
+      ++holes;
+    else
+      moved = moved || c != next++;
+  }
+  if (moved) text += " permuted";
+  if (holes > 0) text += " +" + std::to_string(holes) + " holes";
+  return text;
+}
+
 ChannelMap padded_identity(index_t channels, index_t block) {
   ChannelMap map(at((channels + block - 1) / block * block), -1);
   std::iota(map.begin(), map.begin() + channels, index_t{0});

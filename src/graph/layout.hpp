@@ -27,6 +27,9 @@ struct Layout {
   }
 };
 
+/// "nChw16c", with whether the channels are in another order and the number of holes.
+std::string describe(const Layout& layout);
+
 /// Logical order, rounded up to whole blocks.
 ChannelMap padded_identity(index_t channels, index_t block);
 /// The map of a concat whose inputs have these maps.

@@ -231,7 +231,11 @@ class Lowerer {
     packed.physical = Place{-1, 0, source.shapes[0], packed.layout}.physical();
     packed.offset = take_packed(packed.physical.numel());
     packed.prepared = packed.offset;
-    if (packed.prepare) packed.prepared = take_packed(lowering.prepared);
+    packed.elements = packed.physical.numel();
+    if (packed.prepare) {
+      packed.elements = lowering.prepared;
+      packed.prepared = take_packed(packed.elements);
+    }
     p_.packed.push_back(std::move(packed));
     return {Operand::Kind::packed, static_cast<int>(p_.packed.size()) - 1};
   }
@@ -252,20 +256,23 @@ class Lowerer {
     for (const auto& [value, copy] : copies_)
       if (value == v && p_.places[at(copy)].layout == want) return {Operand::Kind::place, copy};
     const int copy = new_place(n.shapes[at(v.index)], want, false);
-    add_gather(v.node, place, copy, nullptr, n.role == Role::computed ? "copy" : "reorder");
+    add_gather(v.node, place, copy, nullptr, n.role == Role::computed ? "copy" : "reorder",
+               "lies as " + describe(p_.places[at(place)].layout) + ", is read as " + describe(want));
     copies_.emplace_back(v, copy);
     return {Operand::Kind::place, copy};
   }
 
   // ---- steps ----
-  void add_gather(int node, int from, int to, const std::vector<index_t>* source, std::string moves) {
+  void add_gather(int node, int from, int to, const std::vector<index_t>* source, std::string_view moves,
+                  std::string why) {
     const Place &x = p_.places[at(from)], &y = p_.places[at(to)];
     Step step;
     step.kind = Step::Kind::gather;
     step.node = node;
     step.name = g_.node(node).name;
     step.kernel = "gather";
-    step.moves = std::move(moves);
+    step.moves = moves;
+    step.why = std::move(why);
     step.in = {{Operand::Kind::place, from}};
     step.out = {{Operand::Kind::place, to}};
     step.list = gather_list(x.layout.c, x.logical.c, y.layout.c, y.logical.c, source);
@@ -292,7 +299,7 @@ class Lowerer {
       for (const Value& v : g_.node(node).inputs) parts.push_back(padded_identity(g_.shape(v).c, y.layout.block));
       const int whole = new_place(y.logical, {y.layout.block, joined(parts), {}}, false);
       copy_parts(node, p_.places[at(whole)], parts);
-      add_gather(node, whole, home_place, nullptr, std::string(g_.node(node).op->name));
+      add_gather(node, whole, home_place, nullptr, g_.node(node).op->name, "an input does not end at a block");
     } else {
       copy_parts(node, y, parts);
     }
@@ -327,7 +334,8 @@ class Lowerer {
       if (p_.places[at(home(v))].buffer != y_buffer || p_.places[at(home(v))].first != first) {
         const Shape part{logical.n, g_.shape(v).c, logical.h, logical.w};
         p_.places.push_back({y_buffer, first, part, {block, parts[k], {}}});
-        add_gather(node, home(v), static_cast<int>(p_.places.size()) - 1, nullptr, std::string(g_.node(node).op->name));
+        add_gather(node, home(v), static_cast<int>(p_.places.size()) - 1, nullptr, g_.node(node).op->name,
+                   "input " + std::to_string(k) + " lies elsewhere");
       }
       first += static_cast<index_t>(parts[k].size());
     }
@@ -343,7 +351,7 @@ class Lowerer {
       return;
     const Operand x = read(n.inputs[0], p_.places[at(home(n.inputs[0]))].layout);
     const std::vector<index_t> source = n.op->source(n.attributes, input_shapes(g_, n));
-    add_gather(node, x.index, y, &source, std::string(n.op->name));
+    add_gather(node, x.index, y, &source, n.op->name, "no layout of its input is that of its output");
   }
 
   void lower_compute(int node) {
@@ -376,7 +384,10 @@ class Lowerer {
     }
     set_workspace(n, step, lowering);
     steps_->push_back(std::move(step));
-    for (const auto& [from, to] : copy_out) add_gather(node, from, to, nullptr, "copy");
+    for (const auto& [from, to] : copy_out)
+      add_gather(
+          node, from, to, nullptr, "copy",
+          "is written as " + describe(p_.places[at(from)].layout) + ", read as " + describe(p_.places[at(to)].layout));
   }
 
   Operand operand(int node, const Signature& s, std::size_t k, const Letters& map, const Lowering& lowering) {
@@ -449,7 +460,7 @@ class Lowerer {
       return place;
     }
     const int copy = new_place(p.logical, {}, true);
-    add_gather(v.node, place, copy, nullptr, "reorder");
+    add_gather(v.node, place, copy, nullptr, "reorder", "leaves the plan as nchw");
     return copy;
   }
 

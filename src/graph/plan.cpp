@@ -1,9 +1,12 @@
 #include "slimneck/plan.hpp"
 
+#include <chrono>
+
 #include "core/threads.hpp"
 #include "graph/explain.hpp"
 #include "graph/movement.hpp"
 #include "graph/program.hpp"
+#include "graph/report.hpp"
 #include "slimneck/kernels.hpp"
 
 namespace slimneck {
@@ -11,6 +14,11 @@ namespace slimneck {
 namespace {
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+std::int64_t now() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 Tensor bytes_of(std::size_t count) { return Tensor({1, 1, 1, static_cast<index_t>(count)}, DType::u8); }
 
@@ -104,13 +112,16 @@ struct Plan::Impl {
     }
   }
 
-  void run_all(const std::vector<graph::Step>& steps) noexcept {
+  /// spans: one for each step, or null.
+  void run_all(const std::vector<graph::Step>& steps, Timeline::Span* spans) noexcept {
     const core::ThreadScope threads(program.target.threads);
     for (const graph::Step& step : steps) {
+      if (spans) spans->begin = now();
       if (options.exec.dtype == DType::f64)
         run<double>(step);
       else
         run<float>(step);
+      if (spans) (spans++)->end = now();
     }
   }
 
@@ -167,15 +178,31 @@ void Plan::refresh() {
   if (impl_->packed_version != impl_->params.version()) impl_->pack_any();
 }
 
-void Plan::forward() noexcept {
+void Plan::forward(Timeline* timeline) noexcept {
+  if (timeline) timeline->pack.begin = now();
   if (impl_->options.mode == Mode::train) impl_->pack_any();
-  impl_->run_all(impl_->program.forward);
+  if (timeline) timeline->pack.end = now();
+  impl_->run_all(impl_->program.forward, timeline ? timeline->steps.data() : nullptr);
 }
 
-void Plan::backward() noexcept { impl_->run_all(impl_->program.backward); }
+void Plan::backward(Timeline* timeline) noexcept {
+  impl_->run_all(impl_->program.backward, timeline ? timeline->steps.data() + impl_->program.forward.size() : nullptr);
+}
 
-std::string Plan::explain() const { return graph::explain(impl_->program, impl_->options); }
+std::string Plan::explain() const { return graph::explain(impl_->program, steps(), stats(), impl_->options); }
 
-PlanStats Plan::stats() const { return graph::stats(impl_->program, impl_->options); }
+PlanStats Plan::stats() const { return graph::stats(impl_->program, steps(), impl_->options.exec.dtype); }
+
+std::vector<PlanStep> Plan::steps() const {
+  return graph::steps_of(impl_->program, impl_->params, impl_->options.exec.dtype);
+}
+
+std::vector<PlanBuffer> Plan::buffers() const { return graph::buffers_of(impl_->program, impl_->options.exec.dtype); }
+
+Timeline Plan::timeline() const {
+  Timeline timeline;
+  timeline.steps.resize(impl_->program.forward.size() + impl_->program.backward.size());
+  return timeline;
+}
 
 }  // namespace slimneck

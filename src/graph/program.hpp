@@ -46,6 +46,7 @@ struct Packed {
   PrepareWeights prepare = nullptr;
   const void* variant = nullptr;
   std::size_t prepared = 0;  ///< where the prepared form lies; `offset` when there is none
+  index_t elements = 0;      ///< of what the kernel reads
 };
 
 /// One operand of a step.
@@ -64,7 +65,8 @@ struct Step {
   int node = -1;
   std::string name;
   std::string_view kernel;
-  std::string moves;  ///< key of PlanStats::bytes_moved for steps that only rearrange
+  std::string_view moves;  ///< key of PlanStats::bytes_moved of a gather
+  std::string why;         ///< of a gather
   std::vector<Operand> in, out;
   int entry = -1;
   KernelFunction run = nullptr;

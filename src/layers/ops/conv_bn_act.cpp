@@ -140,6 +140,7 @@ void gradient(GradientContext& g) {
 const OpDef conv_bn_act{
     .name = "conv_bn_act",
     .attributes = composite_attributes,
+    .stands_for = "conv2d batch_norm activation",
     .infer = infer,
     .maps = maps,
     .cost = cost,
@@ -165,6 +166,7 @@ const OpDef conv_bn_act{
 const OpDef bn_act_bwd{
     .name = "bn_act_bwd",
     .attributes = norm_act_attributes,
+    .stands_for = "act_bwd bn_bwd",
     .infer = [](const Attributes&, Shapes in) -> std::vector<Shape> {
       require_inputs(in, 6, 6);
       require_shape("z", in[1], in[0]);

@@ -261,6 +261,7 @@ void run_bwd(const KernelCall& k) {
 const OpDef gs_pair{
     .name = "gs_pair",
     .attributes = composite_attributes,
+    .stands_for = "conv2d batch_norm activation, depthwise conv2d batch_norm activation",
     .infer = infer,
     .maps = maps,
     .cost = cost,
@@ -283,6 +284,7 @@ const OpDef gs_pair{
 const OpDef gs_pair_bwd{
     .name = "gs_pair_bwd",
     .attributes = norm_act_attributes,
+    .stands_for = "act_bwd bn_bwd, depthwise conv2d_bwd_x conv2d_bwd_w, act_bwd bn_bwd",
     .infer = infer_bwd,
     .maps = [](const Attributes&, Shapes) -> std::string_view {
       return "-b,-b,-b,-b,-b,-b,-b,-b,-b,-b,b-,-b,-b>-b,-b,-b,b-,-b,-b";

@@ -38,6 +38,7 @@ Lowering lower_bwd(const LowerContext& c) {
 const OpDef upsample{
     .name = "upsample",
     .attributes = attributes,
+    .rearranges = true,
     .infer = [](const Attributes& a, Shapes in) -> std::vector<Shape> {
       require_inputs(in, 1, 1);
       const index_t f = checked_factor(a);

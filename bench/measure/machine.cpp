@@ -1,4 +1,4 @@
-#include "calibrate.hpp"
+#include "measure/machine.hpp"
 
 #include <omp.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #endif
 
-namespace slimneck::bench {
+namespace slimneck::measure {
 
 namespace {
 
@@ -166,4 +166,4 @@ std::vector<Bandwidth> read_bandwidth(int threads) {
   return levels;
 }
 
-}  // namespace slimneck::bench
+}  // namespace slimneck::measure

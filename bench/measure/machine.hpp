@@ -6,7 +6,7 @@
 
 #include "slimneck/exec.hpp"
 
-namespace slimneck::bench {
+namespace slimneck::measure {
 
 /// GFLOP/s of independent multiply-adds on registers, in the vectors of this ISA; the best of some short trials.
 double fma_peak(Isa isa, int threads);
@@ -22,4 +22,4 @@ std::vector<Bandwidth> read_bandwidth(int threads);
 
 double seconds_now();
 
-}  // namespace slimneck::bench
+}  // namespace slimneck::measure
