@@ -113,7 +113,7 @@ TEST_CASE("help and version") {
   CHECK(help.code == 0);
   CHECK(help.err.empty());
   CHECK(contains(help.out, "Examples:"));
-  for (const std::string command : {"demo", "detect", "info", "explain", "run", "gradcheck"}) {
+  for (const std::string command : {"demo", "detect", "info", "explain", "bench", "run", "gradcheck"}) {
     CHECK(contains(help.out, "  " + command + " "));
     const Outcome one = place.run(command + " --help");
     CHECK(one.code == 0);
@@ -426,6 +426,55 @@ TEST_CASE("gradcheck and explain") {
     CHECK(contains(plan.out, "model.0"));
     CHECK(contains(plan.out, "arena "));
   }
+}
+
+TEST_CASE("explain as data and as a page") {
+  const Workplace place;
+  for (const std::string mode : {"infer", "train"}) {
+    const Outcome plan = place.run("explain --cfg detector.yaml --img 32 --json --html plan.html --mode " + mode);
+    REQUIRE(plan.code == 0);
+    const json all = json::parse(plan.out);
+    for (const char* what : {"shuffle", "concat", "copy"}) CHECK(all["bytes_moved"][what] == 0);
+    CHECK(all["arena_peak"].get<std::size_t>() >= all["arena_lower_bound"].get<std::size_t>());
+    CHECK(all["nodes"][0]["kernel"] != "reference");
+    CHECK(all["nodes"][0]["macs"].get<std::int64_t>() > 0);
+    CHECK(all["nodes"].back()["pass"] == (mode == "train" ? "backward" : "forward"));
+    const std::string page = place.read("plan.html");
+    CHECK(contains(page, "<svg"));
+    CHECK(contains(page, "model.0"));
+    CHECK(page.find("<script") == std::string::npos);
+  }
+  check_failed(place.run("explain --cfg plain.yaml --img 32 --html missing/plan.html"), 1, "missing");
+}
+
+TEST_CASE("bench times models in turns") {
+  const Workplace place;
+  const Outcome table = place.run("bench --cfg plain.yaml plain.yaml --img 32 --time 0.02 --layers");
+  CHECK(table.code == 0);
+  for (const char* part : {"median ms", "plain.yaml / plain.yaml: ", "MACs 1.000", "of the median run", "model.0"})
+    CHECK(contains(table.out, part));
+  for (const std::string mode : {"infer", "train"}) {
+    const Outcome data = place.run(
+        "bench --cfg plain.yaml plain.yaml --img 32 --batch 2 --time 0.02 --layers --json "
+        "--trace trace.json --mode " +
+        mode);
+    REQUIRE(data.code == 0);
+    const json all = json::parse(data.out);
+    REQUIRE(all["models"].size() == 2);
+    const json& model = all["models"][0];
+    CHECK(model["img"] == json{32, 32});
+    CHECK(model["min_ms"].get<double>() <= model["median_ms"].get<double>());
+    CHECK(model["median_ms"].get<double>() <= model["p95_ms"].get<double>());
+    std::int64_t macs = 0;
+    for (const json& layer : model["layers"]) macs += layer.value("macs", std::int64_t{0});
+    CHECK(macs == model["macs"].get<std::int64_t>());
+    REQUIRE(all["ratios"].size() == 1);
+    CHECK(all["ratios"][0]["macs"] == 1.0);
+    CHECK(all["ratios"][0]["time"].is_null() == all["ratios"][0].contains("reason"));
+    const json trace = json::parse(place.read("trace.json"));
+    CHECK(trace["traceEvents"].size() > 2 * model["layers"].size());
+  }
+  check_failed(place.run("bench --img 32"), 2, "--cfg");
 }
 
 TEST_SUITE_END();

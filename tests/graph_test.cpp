@@ -233,7 +233,7 @@ TEST_CASE("conv, batch norm and activation become one node") {
   const Rewrite& fuse = rewrite("fuse_conv_bn_act");
   CHECK_FALSE(fuse.always);
   const Graph infer = fuse.apply(graph, Mode::infer), train = fuse.apply(graph, Mode::train);
-  CHECK(op_names(infer) == Names{"conv_bn_act", "conv_bn_act"});
+  CHECK(op_names(infer) == Names{"bn_fold", "conv_bn_act", "bn_fold", "conv_bn_act"});
   CHECK(infer.updates().empty());
   CHECK(op_names(train) == Names{"conv_bn_act", "bn_running", "conv_bn_act", "bn_running"});
   CHECK(train.updates().size() == 6);
@@ -253,7 +253,7 @@ TEST_CASE("what lies between is not fused away when somebody else reads it") {
   }
   SUBCASE("the norm is read twice") {
     graph.output("both", graph.add(ops::add, {n, y}));
-    CHECK(op_names(fuse.apply(graph, Mode::infer)) == Names{"conv_bn_act", "silu", "add"});
+    CHECK(op_names(fuse.apply(graph, Mode::infer)) == Names{"bn_fold", "conv_bn_act", "silu", "add"});
   }
   check_same(graph);
 }
@@ -264,8 +264,9 @@ TEST_CASE("GSConv's halves become a pair") {
   const Rewrite &fuse = rewrite("fuse_conv_bn_act"), &pair = rewrite("fuse_gs_pair");
   CHECK_FALSE(pair.always);
   const Graph infer = fuse.apply(graph, Mode::infer), train = fuse.apply(graph, Mode::train);
-  CHECK(op_names(infer) == Names{"conv_bn_act", "conv_bn_act", "concat", "channel_shuffle"});
-  CHECK(op_names(pair.apply(infer, Mode::infer)) == Names{"gs_pair", "concat", "channel_shuffle"});
+  CHECK(op_names(infer) == Names{"bn_fold", "conv_bn_act", "bn_fold", "conv_bn_act", "concat", "channel_shuffle"});
+  CHECK(op_names(pair.apply(infer, Mode::infer)) ==
+        Names{"bn_fold", "bn_fold", "gs_pair", "concat", "channel_shuffle"});
   CHECK(op_names(pair.apply(train, Mode::train)) ==
         Names{"gs_pair", "bn_running", "bn_running", "concat", "channel_shuffle"});
   CHECK(pair.apply(train, Mode::train).updates().size() == 6);
@@ -275,7 +276,10 @@ TEST_CASE("GSConv's halves become a pair") {
 TEST_CASE("halves that differ, or that do not meet in a concat, are no pair") {
   const kernels::Activation silu{kernels::Act::silu, 0}, none{};
   const auto fused = [](const Graph& graph) {
-    return op_names(rewrite("fuse_gs_pair").apply(rewrite("fuse_conv_bn_act").apply(graph, Mode::infer), Mode::infer));
+    Names names =
+        op_names(rewrite("fuse_gs_pair").apply(rewrite("fuse_conv_bn_act").apply(graph, Mode::infer), Mode::infer));
+    std::erase(names, "bn_fold");
+    return names;
   };
   const auto build = [&](const kernels::Activation& second, index_t stride, bool concat) {
     return module_graph({2, 3, 6, 6}, [&](const ModuleBuilder& b, Value x) {
@@ -289,6 +293,78 @@ TEST_CASE("halves that differ, or that do not meet in a concat, are no pair") {
   CHECK(fused(build(silu, 1, false)) == Names{"conv_bn_act", "conv_bn_act"});
   CHECK(fused(build(silu, 2, false)) == Names{"conv_bn_act", "conv_bn_act"});
   for (const Graph& graph : {build(none, 1, true), build(silu, 1, false), build(silu, 2, false)}) check_same(graph);
+}
+
+/// The computed ops after these rewrites, for inference, but for what parameters alone decide.
+Names inferred(Graph graph, std::initializer_list<const char*> names) {
+  for (const char* name : names) graph = rewrite(name).apply(graph, Mode::infer);
+  Names ops = op_names(graph);
+  std::erase(ops, "bn_fold");
+  return ops;
+}
+
+TEST_CASE("a sum goes into the end of a convolution, where the sum stood") {
+  Graph graph;
+  const ModuleBuilder b(graph, *find_dialect("yolov5"), "m");
+  const Value x = graph.input("x", {2, 4, 5, 6});
+  const Value r = modules::conv(b.scope("r"), x, 4, {}, b.act(true));
+  const Value y = modules::conv(b.scope("y"), r, 4, {.k = 3}, b.act(true));
+  SUBCASE("the other summand is read elsewhere") {
+    graph.output("s", graph.add(ops::add, {r, y}));
+    CHECK(op_names(graph).back() == "add");
+    CHECK(inferred(graph, {"fuse_conv_bn_act", "fuse_residual"}) == Names{"conv_bn_act", "conv_bn_act"});
+    const Graph train = rewrite("fuse_conv_bn_act").apply(graph, Mode::train);
+    CHECK(op_names(rewrite("fuse_residual").apply(train, Mode::train)) == op_names(train));
+  }
+  SUBCASE("the convolution is read elsewhere") {
+    graph.output("s", graph.add(ops::add, {r, y}));
+    graph.output("y", y);
+    CHECK(inferred(graph, {"fuse_conv_bn_act", "fuse_residual"}) == Names{"conv_bn_act", "conv_bn_act", "add"});
+  }
+  SUBCASE("twice the same") {
+    graph.output("s", graph.add(ops::add, {y, y}));
+    CHECK(inferred(graph, {"fuse_conv_bn_act", "fuse_residual"}) == Names{"conv_bn_act", "conv_bn_act", "add"});
+  }
+  SUBCASE("sums of sums") {
+    const Value first = graph.add(ops::add, {y, x});
+    const Value z = modules::dwconv(b.scope("z"), first, 4, {.k = 3}, b.act(true));
+    graph.output("s", graph.add(ops::add, {first, z}));
+    CHECK(inferred(graph, {"fuse_conv_bn_act", "fuse_residual"}) == Names{"conv_bn_act", "conv_bn_act", "conv_bn_act"});
+  }
+  SUBCASE("two convolutions of one input") {
+    graph.output("s", graph.add(ops::add, {modules::conv(b.scope("z"), x, 4, {}, {}), y}));
+    CHECK(inferred(graph, {"fuse_conv_bn_act", "fuse_residual"}) == Names{"conv_bn_act", "conv_bn_act", "conv_bn_act"});
+  }
+  check_same(graph);
+}
+
+TEST_CASE("pools of one map become a chain") {
+  const Graph graph = module_graph({2, 8, 11, 7}, [](const ModuleBuilder& b, Value x) {
+    return modules::spp(b, x, 8, {5, 13, 9, 1});
+  });
+  const Graph infer = rewrite("chain_max_pool").apply(graph, Mode::infer);
+  std::vector<index_t> windows;
+  for (const Node& n : infer.nodes())
+    if (n.op == &ops::max_pool) windows.push_back(n.attributes.integer("kernel"));
+  CHECK(windows == std::vector<index_t>{5, 9, 5, 1});  // 13 and 9 both stand on 5
+  CHECK(op_names(rewrite("chain_max_pool").apply(graph, Mode::train)) == op_names(graph));
+  check_same(graph);
+}
+
+TEST_CASE("a 1x1 convolution comes before the upsample that it alone reads") {
+  const auto build = [](index_t k, bool read_twice) {
+    Graph graph;
+    const ModuleBuilder b(graph, *find_dialect("yolov5"), "m");
+    const Value up = graph.add(ops::upsample, {graph.input("x", {2, 6, 4, 3})}, {{"factor", index_t{2}}});
+    const Value y = modules::conv(b.scope("y"), up, 6, {.k = k}, b.act(true));
+    graph.output("y", read_twice ? b.concat({y, up}) : y);
+    return graph;
+  };
+  const auto delayed = [](const Graph& g) { return inferred(g, {"fuse_conv_bn_act", "delay_upsample"}); };
+  CHECK(delayed(build(1, false)) == Names{"conv_bn_act", "upsample"});
+  CHECK(delayed(build(3, false)) == Names{"upsample", "conv_bn_act"});
+  CHECK(delayed(build(1, true)) == Names{"upsample", "conv_bn_act", "concat"});
+  for (const Graph& graph : {build(1, false), build(3, false), build(1, true)}) check_same(graph);
 }
 
 TEST_CASE("batch norm in training is three ops") {

@@ -157,36 +157,61 @@ index_t rounded_up(index_t size, index_t stride) { return (size + stride - 1) / 
 
 }  // namespace
 
+namespace {
+
+constexpr const char* model_group = "Model";
+constexpr const char* cfg_help = "model file, or a model of the library: yolov5n, slimneck-s, ...";
+
+}  // namespace
+
 void ModelArguments::add_to(CLI::App& app, bool with_size) {
-  constexpr const char* group = "Model";
-  app.add_option("--cfg", cfg, "model file, or a model of the library: yolov5n, slimneck-s, ...")
-      ->type_name("MODEL")
-      ->group(group);
-  app.add_option("--dialect", dialect, "whose slim-neck modules")->check(one_of(dialect_names()))->group(group);
+  app.add_option("--cfg", cfg, cfg_help)->type_name("MODEL")->group(model_group);
+  add_options(app);
+  if (with_size) add_size(app);
+}
+
+void ModelArguments::add_to(CLI::App& app, std::vector<std::string>& cfgs) {
+  app.add_option("--cfg", cfgs, cfg_help)->type_name("MODEL")->group(model_group);
+  add_options(app);
+  add_size(app);
+}
+
+void ModelArguments::add_options(CLI::App& app) {
+  app.add_option("--dialect", dialect, "whose slim-neck modules")->check(one_of(dialect_names()))->group(model_group);
   app.add_option("--act", act, "activation of every Conv: SiLU, Mish, ReLU, LeakyReLU(0.1), ...")
       ->check(CLI::Validator(
           [](std::string& text) {
             return find_activation(text) ? std::string() : "'" + text + "' is no activation that slimneck knows";
           },
           "NAME"))
-      ->group(group);
+      ->group(model_group);
   const std::vector<std::string_view> kinds{to_string(ShuffleKind::interleave), to_string(ShuffleKind::deinterleave)};
-  app.add_option("--shuffle", shuffle, "how GSConv shuffles")->check(one_of(kinds))->group(group);
+  app.add_option("--shuffle", shuffle, "how GSConv shuffles")->check(one_of(kinds))->group(model_group);
   app.add_option("--nc", classes, "number of classes, instead of the model file's")
       ->check(integer_in(1, 65535))
-      ->group(group);
-  CLI::Option* file = app.add_option("--weights", weights, "weights, as safetensors")->type_name("FILE")->group(group);
+      ->group(model_group);
+  CLI::Option* file =
+      app.add_option("--weights", weights, "weights, as safetensors")->type_name("FILE")->group(model_group);
   app.add_option("--init", init, "random weights instead: seed=S")
       ->check(CLI::Validator(
           [](std::string& text) { return seed_of(text) ? std::string() : "'" + text + "' is not seed=NUMBER"; },
           "seed=S"))
       ->excludes(file)
-      ->group(group);
-  if (with_size)
-    app.add_option("--img,--imgsz,--img-size", img, "size of the network's input: SIZE, or HEIGHT WIDTH (640)")
-        ->expected(1, 2)
-        ->check(integer_in(1, 65535))
-        ->group(group);
+      ->group(model_group);
+}
+
+void ModelArguments::add_size(CLI::App& app) {
+  app.add_option("--img,--imgsz,--img-size", img, "size of the network's input: SIZE, or HEIGHT WIDTH (640)")
+      ->expected(1, 2)
+      ->check(integer_in(1, 65535))
+      ->group(model_group);
+}
+
+Graph with_batch(const Graph& graph, index_t batch) {
+  Shape input = graph.shape({0, 0});
+  if (input.n == batch) return graph;
+  input.n = batch;
+  return graph.with_inputs(std::span(&input, 1));
 }
 
 void require_weights(const ModelArguments& arguments) {

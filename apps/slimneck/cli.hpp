@@ -30,6 +30,7 @@ void add_detect(CLI::App& app);
 void add_run(CLI::App& app);
 void add_gradcheck(CLI::App& app);
 void add_explain(CLI::App& app);
+void add_bench(CLI::App& app);
 void add_demo(CLI::App& app);
 
 // ---- Printing -------------------------------------------------------------------------------------------------------
@@ -78,6 +79,12 @@ struct ModelArguments {
   std::vector<index_t> img;  ///< [size] or [height, width]; empty: 640
 
   void add_to(CLI::App& app, bool with_size = true);
+  /// The same, for a command that takes several models in `cfgs`.
+  void add_to(CLI::App& app, std::vector<std::string>& cfgs);
+
+ private:
+  void add_options(CLI::App& app);
+  void add_size(CLI::App& app);
 };
 
 /// A model and where its weights come from.
@@ -90,6 +97,9 @@ struct OpenModel {
   [[nodiscard]] Parameters parameters(DType type = DType::f32) const;
   [[nodiscard]] std::map<std::string, std::string> metadata() const;
 };
+
+/// The same model for a batch of so many.
+Graph with_batch(const Graph& graph, index_t batch);
 
 /// The model for `input` (n, h and w of it), or for a batch of one at --img, which is rounded up to a multiple of the
 /// model's stride. Notes the model's warnings.

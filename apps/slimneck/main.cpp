@@ -79,6 +79,7 @@ int run_program(int argc, char** argv) {
   add_detect(app);
   add_info(app);
   add_explain(app);
+  add_bench(app);
   add_run(app);
   add_gradcheck(app);
   return parse_and_run(app, argc, argv);

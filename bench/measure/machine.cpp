@@ -135,6 +135,8 @@ std::size_t cache_bytes(int name, std::size_t fallback) {
 
 }  // namespace
 
+int threads_here() { return omp_get_max_threads(); }
+
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -143,6 +145,16 @@ double fma_peak(Isa isa, int threads) {
   const Chains chains = chains_of(isa);
   const double time = best_of(5, threads, [&](int) { chains.run(); });
   return static_cast<double>(2 * rounds * accumulators * chains.lanes * threads) / time / 1e9;
+}
+
+Roofline Roofline::measure(Isa isa, int threads) { return {fma_peak(isa, threads), read_bandwidth(threads)}; }
+
+double Roofline::seconds(double flops, double bytes) const {
+  // A level was measured with half of its capacity.
+  const auto holds = [&](const Bandwidth& level) { return static_cast<double>(2 * level.bytes) >= bytes; };
+  auto level = std::find_if(levels.begin(), levels.end(), holds);
+  if (level == levels.end()) level = std::prev(levels.end());
+  return std::max(flops / gflops, bytes / level->read) * 1e-9;
 }
 
 std::vector<Bandwidth> read_bandwidth(int threads) {

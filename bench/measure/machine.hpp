@@ -20,6 +20,20 @@ struct Bandwidth {
 /// Reading arrays that fit into half of each cache level, and one that fits into none.
 std::vector<Bandwidth> read_bandwidth(int threads);
 
+/// Bounds of a computation's time that the machine sets: arithmetic at the peak, and memory at the rate of the smallest
+/// level that holds what it touches.
+struct Roofline {
+  double gflops = 0;
+  std::vector<Bandwidth> levels;
+
+  /// Measures; takes a second or so.
+  static Roofline measure(Isa isa, int threads);
+  [[nodiscard]] double seconds(double flops, double bytes) const;
+};
+
+/// That a computation may use here.
+int threads_here();
+
 double seconds_now();
 
 }  // namespace slimneck::measure

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "slimneck/detect.hpp"
+#include "slimneck/files.hpp"
 #include "slimneck/gradcheck.hpp"
 #include "slimneck/image.hpp"
 #include "slimneck/model.hpp"

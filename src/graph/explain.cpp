@@ -36,6 +36,7 @@ std::string explain(const Program& program, const std::vector<PlanStep>& steps, 
       << "; rewrites:";
   for (const std::string& name : program.rewrites) out << ' ' << name;
   out << '\n';
+  if (!program.refresh.empty()) out << "when parameters change: " << program.refresh.size() << " steps\n";
   const auto backward = steps.begin() + static_cast<std::ptrdiff_t>(program.forward.size());
   list(out, "forward", steps.begin(), backward);
   list(out, "backward", backward, steps.end());

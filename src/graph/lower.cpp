@@ -24,13 +24,14 @@ class Lowerer {
         type_(options.exec.dtype),
         forward_nodes_(forward_nodes),
         live_(live_nodes()),
+        constant_(options.mode == Mode::infer ? constants(g_) : std::vector<char>(at(g_.size()), 0)),
         layouts_(g_, live_, forward_nodes, block_, reference_) {}
 
   void run() {
     place_values();
     share_memory();
     for (int i = 0; i < g_.size(); ++i) {
-      steps_ = i < forward_nodes_ ? &p_.forward : &p_.backward;
+      steps_ = constant_[at(i)] ? &p_.refresh : i < forward_nodes_ ? &p_.forward : &p_.backward;
       if (live_[at(i)]) lower(i);
     }
     set_lifetimes();
@@ -44,6 +45,19 @@ class Lowerer {
     for (const Update& u : g_.updates()) roots.push_back(u.value);
     for (const Gradient& g : g_.gradients()) roots.push_back(g.gradient);
     return g_.needed(roots);
+  }
+
+  /// Computed nodes that depend on parameters and state alone.
+  static std::vector<char> constants(const Graph& g) {
+    std::vector<char> flags(at(g.size()), 0);
+    for (int i = 0; i < g.size(); ++i) {
+      const Node& n = g.node(i);
+      flags[at(i)] = n.role == Role::computed && !n.inputs.empty() &&
+                     std::all_of(n.inputs.begin(), n.inputs.end(), [&](const Value& v) {
+                       return !v.valid() || is_entry(g.node(v).role) || flags[at(v.node)];
+                     });
+    }
+    return flags;
   }
 
   [[nodiscard]] Signature signature(int node) const { return reference_ ? Signature{} : signature_of(g_, node); }
@@ -71,7 +85,7 @@ class Lowerer {
       const bool port = n.role != Role::computed;
       if (!port && !live_[at(i)]) continue;
       for (int k = 0; k < static_cast<int>(n.shapes.size()); ++k)
-        home({i, k}) = new_place(n.shapes[at(k)], port ? Layout{} : layout_of(i, k), port);
+        home({i, k}) = new_place(n.shapes[at(k)], port ? Layout{} : layout_of(i, k), port || constant_[at(i)]);
       if (n.role == Role::input) p_.inputs.push_back({n.name, home({i, 0})});
       if (n.role == Role::gradient) p_.output_gradients.push_back({n.name, home({i, 0})});
     }
@@ -255,9 +269,12 @@ class Lowerer {
     if (p_.places[at(place)].layout == want) return {Operand::Kind::place, place};
     for (const auto& [value, copy] : copies_)
       if (value == v && p_.places[at(copy)].layout == want) return {Operand::Kind::place, copy};
-    const int copy = new_place(n.shapes[at(v.index)], want, false);
+    const int copy = new_place(n.shapes[at(v.index)], want, constant_[at(v.node)]);
+    std::vector<Step>* const reader = steps_;
+    if (constant_[at(v.node)]) steps_ = &p_.refresh;
     add_gather(v.node, place, copy, nullptr, n.role == Role::computed ? "copy" : "reorder",
                "lies as " + describe(p_.places[at(place)].layout) + ", is read as " + describe(want));
+    steps_ = reader;
     copies_.emplace_back(v, copy);
     return {Operand::Kind::place, copy};
   }
@@ -297,7 +314,7 @@ class Lowerer {
     std::vector<ChannelMap> parts = parts_in(node, y);
     if (parts.empty()) {  // an input does not end at a block there: put them together elsewhere first
       for (const Value& v : g_.node(node).inputs) parts.push_back(padded_identity(g_.shape(v).c, y.layout.block));
-      const int whole = new_place(y.logical, {y.layout.block, joined(parts), {}}, false);
+      const int whole = new_place(y.logical, {y.layout.block, joined(parts), {}}, constant_[at(node)]);
       copy_parts(node, p_.places[at(whole)], parts);
       add_gather(node, whole, home_place, nullptr, g_.node(node).op->name, "an input does not end at a block");
     } else {
@@ -378,7 +395,7 @@ class Lowerer {
       if (weights || p_.places[at(target)].layout == want) {
         step.out.push_back({Operand::Kind::place, target});
       } else {
-        step.out.push_back({Operand::Kind::place, new_place(n.shapes[at(k)], want, false)});
+        step.out.push_back({Operand::Kind::place, new_place(n.shapes[at(k)], want, constant_[at(node)])});
         copy_out.emplace_back(step.out.back().index, target);
       }
     }
@@ -501,7 +518,7 @@ class Lowerer {
   index_t block_;
   DType type_;
   int forward_nodes_;
-  std::vector<char> live_;
+  std::vector<char> live_, constant_;
   Layouts layouts_;
   std::vector<std::vector<int>> home_;
   std::map<int, int> moved_;

@@ -31,7 +31,7 @@ struct Plan::Impl {
     persistent = bytes_of(program.persistent_bytes);
     packed = bytes_of(program.packed_bytes);
     workspace = bytes_of(program.workspace_bytes);
-    for (std::vector<graph::Step>* steps : {&program.forward, &program.backward})
+    for (std::vector<graph::Step>* steps : {&program.refresh, &program.forward, &program.backward})
       for (graph::Step& step : *steps) bind(step);
   }
 
@@ -89,6 +89,7 @@ struct Plan::Impl {
   }
 
   void pack_any() noexcept {
+    const core::ThreadScope threads(program.target.threads);
     if (options.exec.dtype == DType::f64)
       pack<double>();
     else
@@ -175,7 +176,9 @@ std::vector<std::string> Plan::outputs() const {
 }
 
 void Plan::refresh() {
-  if (impl_->packed_version != impl_->params.version()) impl_->pack_any();
+  if (impl_->packed_version == impl_->params.version()) return;
+  impl_->pack_any();
+  impl_->run_all(impl_->program.refresh, nullptr);
 }
 
 void Plan::forward(Timeline* timeline) noexcept {

@@ -15,7 +15,7 @@ namespace slimneck::graph {
 struct Buffer {
   Shape physical;
   index_t block = 1;
-  bool persistent = false;  ///< an input or output: never shared with others over time
+  bool persistent = false;  ///< an input, output or constant: never shared with others over time
   int first_step = -1, last_step = -1;
   std::size_t offset = 0;  ///< bytes, in the arena or in the persistent memory
   [[nodiscard]] std::size_t bytes(DType type) const {
@@ -84,6 +84,7 @@ struct Program {
   std::vector<Buffer> buffers;
   std::vector<Place> places;
   std::vector<Packed> packed;
+  std::vector<Step> refresh;  ///< in inference: what depends on parameters alone, computed when they change
   std::vector<Step> forward, backward;
   std::size_t arena_bytes = 0, persistent_bytes = 0, packed_bytes = 0, workspace_bytes = 0;
 

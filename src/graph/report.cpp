@@ -89,7 +89,7 @@ std::vector<PlanBuffer> buffers_of(const Program& program, DType type) {
 PlanStats stats(const Program& program, const std::vector<PlanStep>& steps, DType type) {
   PlanStats s;
   s.arena_bytes = program.arena_bytes;
-  s.arena_lower_bound = arena_lower_bound(program.graph, type);
+  s.arena_lower_bound = arena_lower_bound(program, type);
   s.persistent_bytes = program.persistent_bytes;
   s.packed_bytes = program.packed_bytes;
   s.workspace_bytes = program.workspace_bytes;
@@ -108,12 +108,14 @@ bool movement(const Node& n) { return n.op->kind == OpKind::concat || n.op->kind
 
 }  // namespace
 
-std::size_t arena_lower_bound(const Graph& g, DType type) {
+std::size_t arena_lower_bound(const Program& program, DType type) {
+  const Graph& g = program.graph;
   std::vector<Value> roots;
   for (const Output& o : g.outputs()) roots.push_back(o.value);
   for (const Update& u : g.updates()) roots.push_back(u.value);
   for (const Gradient& d : g.gradients()) roots.push_back(d.gradient);
-  const std::vector<char> live = g.needed(roots);
+  std::vector<char> live = g.needed(roots);
+  for (const Step& step : program.refresh) live[at(step.node)] = 0;  // constants lie elsewhere
 
   // The last node that reads each node's values, found from the end: a movement keeps what it reads as long as it is
   // kept itself, and is no value of its own.

@@ -12,6 +12,6 @@ std::vector<PlanBuffer> buffers_of(const Program& program, DType type);
 PlanStats stats(const Program& program, const std::vector<PlanStep>& steps, DType type);
 
 /// PlanStats::arena_lower_bound.
-std::size_t arena_lower_bound(const Graph& graph, DType type);
+std::size_t arena_lower_bound(const Program& program, DType type);
 
 }  // namespace slimneck::graph

@@ -27,6 +27,8 @@ Value Rebuild::operator()(Value old) const { return old.valid() ? map_[at(old.no
 
 void Rebuild::set(Value old, Value fresh) { map_[at(old.node)][at(old.index)] = fresh; }
 
+bool Rebuild::has(int node) const { return old_.node(node).role == Role::computed && map_[at(node)][0].valid(); }
+
 void Rebuild::copy(int node) {
   const Node& n = old_.node(node);
   if (n.role != Role::computed) return;

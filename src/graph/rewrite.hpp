@@ -25,6 +25,8 @@ class Rebuild {
   /// The new value of an old one, which must have been copied or set.
   [[nodiscard]] Value operator()(Value old) const;
   void set(Value old, Value fresh);
+  /// Has this computed node been copied or replaced?
+  [[nodiscard]] bool has(int node) const;
   void copy(int node);
   Value add(const OpDef& op, std::vector<Value> inputs, const Attributes& attributes, const std::string& name) {
     return fresh_.add(op, std::move(inputs), attributes, name);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "slimneck/error.hpp"
+#include "slimneck/files.hpp"
 
 namespace slimneck::io {
 namespace {
@@ -155,3 +156,11 @@ std::string in_quotes(std::string_view text) {
 }
 
 }  // namespace slimneck::io
+
+namespace slimneck {
+
+void write_text(const std::string& path, std::string_view text) {
+  io::write_file(path, std::as_bytes(std::span(text)));
+}
+
+}  // namespace slimneck

@@ -1,5 +1,7 @@
 // Batch normalisation. A model has one op; inference runs it with the running statistics. In training a batch is a
 // barrier, so it becomes three ops (rewrites/expand_batch_norm.cpp): bn_stats, bn_apply, bn_running.
+#include <cmath>
+
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -126,6 +128,29 @@ const OpDef batch_norm{
     .gradient = [](GradientContext& g) { emit_bwd(g, g.input(3), g.input(4), 1, false); },
     .lower = lower,
     .cases = cases,
+};
+
+/// gamma, beta, mean, var -> scale = gamma / sqrt(var + eps), bias = beta - mean scale: what batch norm is in
+/// inference, where a plan computes it once for its parameters.
+const OpDef bn_fold{
+    .name = "bn_fold",
+    .attributes = eps_attribute,
+    .infer = [](const Attributes&, Shapes in) -> std::vector<Shape> {
+      require_inputs(in, 4, 4);
+      require_vectors(in, 0, in[0]);
+      return {in[0], in[0]};
+    },
+    .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a>-a,-a"; },
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      const View<T> scale = k.out<T>(0), bias = k.out<T>(1);
+      for (index_t c = 0; c < scale.shape.c; ++c) {
+        const auto at = [&](std::size_t i) { return static_cast<double>(k.in<T>(i).at(0, c, 0, 0)); };
+        const T factor = static_cast<T>(at(0) / std::sqrt(at(3) + k.attributes->real("eps")));
+        scale.at(0, c, 0, 0) = factor;
+        // From the rounded scale, so that its error does not meet the mean.
+        bias.at(0, c, 0, 0) = static_cast<T>(at(1) - at(2) * static_cast<double>(factor));
+      }
+    }),
 };
 
 /// x -> mean, biased variance. Its gradient is part of bn_apply's.

@@ -40,6 +40,20 @@ void norm_act(View<const T> z, View<const T> mean, View<const T> var, View<const
     kernels::act_fwd<T>(y, y, act);
 }
 
+/// y = act(y scale + bias).
+template <class T>
+void scale_act(View<T> y, View<const T> scale, View<const T> bias, const Attributes& a) noexcept {
+  for (index_t n = 0; n < y.shape.n; ++n)
+    for (index_t c = 0; c < y.shape.c; ++c)
+      for (index_t h = 0; h < y.shape.h; ++h)
+        for (index_t w = 0; w < y.shape.w; ++w) {
+          T& v = y.at(n, c, h, w);
+          v = v * scale.at(0, c, 0, 0) + bias.at(0, c, 0, 0);
+        }
+  if (const kernels::Activation act = activation_attribute(a); act.kind != kernels::Act::none)
+    kernels::act_fwd<T>(y, y, act);
+}
+
 /// The adjoint under batch statistics. scratch has the layout of z and may be dz when dz is not dy; dz may be dy.
 template <class T>
 void norm_act_bwd(View<const T> dy, View<const T> z, View<const T> mean, View<const T> var, View<const T> gamma,

@@ -1,6 +1,6 @@
 // Conv of the YOLO world in one node: convolution, batch norm, activation (recognised by
 // rewrites/fuse_conv_bn_act.cpp).
-//   inference: x, w, gamma, beta, mean, var -> y
+//   inference: x, w, scale, bias [, r] -> y = act(conv(x, w) scale + bias) [+ r]; bn_fold makes scale and bias
 //   training:  x, w, gamma, beta            -> y, z = conv(x, w), mean(z), var(z); z and its statistics serve backward
 #include "layers/ops/composite.hpp"
 #include "layers/ops/fast.hpp"
@@ -11,10 +11,11 @@ namespace {
 
 std::vector<Shape> infer(const Attributes& a, Shapes in) {
   const bool train = a.integer("train") != 0;
-  require_inputs(in, train ? 4 : 6, train ? 4 : 6);
+  require_inputs(in, 4, train ? 4 : 5);
   static_cast<void>(activation_attribute(a));
   const Shape z = convolved(a, in[0], in[1]), v = channel_vector(z);
-  for (const Shape& s : in.subspan(2)) require_shape("a number per channel", s, v);
+  for (const Shape& s : in.subspan(2, 2)) require_shape("a number per channel", s, v);
+  if (in.size() > 4) require_shape("what is added", in[4], z);
   if (!train) return {z};
   require_at_least("values per channel in training", z.n * z.h * z.w, 2);
   return {z, z, v, v};
@@ -23,8 +24,10 @@ std::vector<Shape> infer(const Attributes& a, Shapes in) {
 std::string_view maps(const Attributes& a, Shapes in) {
   const bool train = a.integer("train") != 0;
   const index_t groups = a.integer("groups");
-  if (groups == 1) return train ? "-a,ba,-b,-b>-b,-b,-b,-b" : "-a,ba,-b,-b,-b,-b>-b";
-  if (groups == in[0].c && in[0].c == in[1].n) return train ? "-a,a-,-a,-a>-a,-a,-a,-a" : "-a,a-,-a,-a,-a,-a>-a";
+  const bool added = in.size() > 4;
+  if (groups == 1) return train ? "-a,ba,-b,-b>-b,-b,-b,-b" : added ? "-a,ba,-b,-b,-b>-b" : "-a,ba,-b,-b>-b";
+  if (groups == in[0].c && in[0].c == in[1].n)
+    return train ? "-a,a-,-a,-a>-a,-a,-a,-a" : added ? "-a,a-,-a,-a,-a>-a" : "-a,a-,-a,-a>-a";
   return {};
 }
 
@@ -33,17 +36,24 @@ Cost cost(const Attributes& a, Shapes in, Shapes out) {
   c.macs = convolution_macs(out[0], in[1]);
   c.norm_elements = out[0].numel();
   if (a.integer("act") != 0) c.act_elements = out[0].numel();
+  if (in.size() > 4) c.other_flops = out[0].numel();
   return c;
 }
 
 template <class T>
 void run(const KernelCall& k) {
   const Attributes& a = *k.attributes;
-  const bool train = a.integer("train") != 0;
-  const View<T> y = k.out<T>(0), z = train ? k.out<T>(1) : y;
+  const View<T> y = k.out<T>(0);
+  if (a.integer("train") == 0) {
+    convolve<T>(k, y);
+    scale_act<T>(y, k.in<T>(2), k.in<T>(3), a);
+    if (k.inputs.size() > 4) kernels::add<T>(y, k.in<T>(4), y);
+    return;
+  }
+  const View<T> z = k.out<T>(1);
   convolve<T>(k, z);
-  if (train) kernels::bn_stats<T>(z, k.out<T>(2), k.out<T>(3));
-  norm_act<T>(z, train ? k.out<T>(2) : k.in<T>(4), train ? k.out<T>(3) : k.in<T>(5), k.in<T>(2), k.in<T>(3), y, a);
+  kernels::bn_stats<T>(z, k.out<T>(2), k.out<T>(3));
+  norm_act<T>(z, k.out<T>(2), k.out<T>(3), k.in<T>(2), k.in<T>(3), y, a);
 }
 
 /// The fast form: in inference one pass, with scale, bias and activation at the end of the convolution; in training the
@@ -60,11 +70,11 @@ class Fast {
         conv_(FastConv::Direction::forward, type, target, a, in[0], in[1].shape, out[train_ ? 1 : 0]),
         scratch_(memory) {
     if (!conv_.possible()) return;
-    const index_t channels = out[0].shape.c;
     work_ = scratch_.take(conv_.workspace());
-    scale_ = scratch_.take(channels);
-    bias_ = scratch_.take(channels);
-    if (train_) moments_ = scratch_.take(conv_.moments());
+    if (!train_) return;
+    scale_ = scratch_.take(out[0].shape.c);
+    bias_ = scratch_.take(out[0].shape.c);
+    moments_ = scratch_.take(conv_.moments());
   }
 
   [[nodiscard]] Lowering lowering(KernelFunction run) const {
@@ -76,20 +86,19 @@ class Fast {
   void run() {
     const auto vector = [](const AnyView& v) { return static_cast<float*>(v.data); };
     const kernels::Activation act = activation_attribute(a_);
-    const float *gamma = vector(in_[2]), *beta = vector(in_[3]);
-    const index_t channels = out_[0].shape.c;
     if (!train_) {
-      kernels::bn_fold(channels, vector(in_[4]), vector(in_[5]), gamma, beta, a_.real("eps"), scale_, bias_);
-      const kernels::Epilogue e = kernels::ending(scale_, bias_, act.kind, static_cast<float>(act.slope));
+      kernels::Epilogue e = kernels::ending(vector(in_[2]), vector(in_[3]), act.kind, static_cast<float>(act.slope));
+      if (in_.size() > 4) lay(in_[4], e.residual, e.rn, e.rb, e.rh);
       conv_.run(vector(in_[1]), e, work_);
       return;
     }
+    const float *gamma = vector(in_[2]), *beta = vector(in_[3]);
     kernels::Epilogue e;
     e.moments = moments_;
     conv_.run(vector(in_[1]), e, work_);
     float *mean = vector(out_[2]), *var = vector(out_[3]);
     conv_.merge(moments_, mean, var);
-    kernels::bn_fold(channels, mean, var, gamma, beta, a_.real("eps"), scale_, bias_);
+    kernels::bn_fold(out_[0].shape.c, mean, var, gamma, beta, a_.real("eps"), scale_, bias_);
     kernels::BnArgs n;
     set_extent(n, out_[0]);
     lay(out_[1], n.z, n.zn, n.zb, n.zh);

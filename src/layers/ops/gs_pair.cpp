@@ -1,6 +1,6 @@
 // The heart of GSConv in one node: z1 = conv(x, w1), a = act(bn1 z1), z2 = dw(a, w2), b = act(bn2 z2). The concat of a
 // and b and the shuffle are bookkeeping of the plan (recognised by rewrites/fuse_gs_pair.cpp).
-//   inference: x, w1, gamma1, beta1, mean1, var1, w2, gamma2, beta2, mean2, var2 -> a, b
+//   inference: x, w1, scale1, bias1, w2, scale2, bias2 -> a, b, where bn z is z scale + bias
 //   training:  x, w1, gamma1, beta1, w2, gamma2, beta2 -> a, b, z1, mean1, var1, z2, mean2, var2
 #include "kernels/gsconv/gsconv.hpp"
 #include "layers/ops/composite.hpp"
@@ -9,6 +9,8 @@
 namespace slimneck::ops {
 
 namespace {
+
+constexpr std::size_t w2 = 4;  ///< operand of the depthwise weights
 
 /// The depthwise half keeps the map's extent: stride 1, padding k/2.
 kernels::Conv2d depthwise(const Shape& map, const Shape& w) {
@@ -21,10 +23,9 @@ kernels::Conv2d depthwise(const Shape& map, const Shape& w) {
 
 std::vector<Shape> infer(const Attributes& a, Shapes in) {
   const bool train = a.integer("train") != 0;
-  require_inputs(in, train ? 7 : 11, train ? 7 : 11);
+  require_inputs(in, 7, 7);
   static_cast<void>(activation_attribute(a));
   const Shape z = convolved(a, in[0], in[1]), v = channel_vector(z);
-  const std::size_t w2 = train ? 4 : 6;
   if (in[w2].n != z.c || in[w2].c != 1 || in[w2].h % 2 == 0 || in[w2].w % 2 == 0)
     throw ShapeError("depthwise weights are " + to_string(in[w2]) + ", wanted " + std::to_string(z.c) +
                      "x1 and an odd kernel");
@@ -37,13 +38,12 @@ std::vector<Shape> infer(const Attributes& a, Shapes in) {
 
 std::string_view maps(const Attributes& a, Shapes) {
   if (a.integer("groups") != 1) return {};
-  return a.integer("train") != 0 ? "-a,ba,-b,-b,b-,-b,-b>-b,-b,-b,-b,-b,-b,-b,-b"
-                                 : "-a,ba,-b,-b,-b,-b,b-,-b,-b,-b,-b>-b,-b";
+  return a.integer("train") != 0 ? "-a,ba,-b,-b,b-,-b,-b>-b,-b,-b,-b,-b,-b,-b,-b" : "-a,ba,-b,-b,b-,-b,-b>-b,-b";
 }
 
 Cost cost(const Attributes& a, Shapes in, Shapes out) {
   Cost c;
-  c.macs = convolution_macs(out[0], in[1]) + convolution_macs(out[0], in[a.integer("train") != 0 ? 4 : 6]);
+  c.macs = convolution_macs(out[0], in[1]) + convolution_macs(out[0], in[w2]);
   c.norm_elements = 2 * out[0].numel();
   if (a.integer("act") != 0) c.act_elements = 2 * out[0].numel();
   return c;
@@ -53,18 +53,23 @@ template <class T>
 void run(const KernelCall& k) {
   const Attributes& attr = *k.attributes;
   const bool train = attr.integer("train") != 0;
-  const std::size_t second = train ? 4 : 6;  // w2; its batch norm follows
-  const View<const T> w2 = k.in<T>(second);
+  const View<const T> depthwise_w = k.in<T>(w2);
   const View<T> a = k.out<T>(0), b = k.out<T>(1), z1 = train ? k.out<T>(2) : a, z2 = train ? k.out<T>(5) : b;
 
   convolve<T>(k, z1);
-  if (train) kernels::bn_stats<T>(z1, k.out<T>(3), k.out<T>(4));
-  norm_act<T>(z1, train ? k.out<T>(3) : k.in<T>(4), train ? k.out<T>(4) : k.in<T>(5), k.in<T>(2), k.in<T>(3), a, attr);
-
-  kernels::conv2d_fwd<T>(a, w2, {}, z2, depthwise(a.shape, w2.shape));
-  if (train) kernels::bn_stats<T>(z2, k.out<T>(6), k.out<T>(7));
-  norm_act<T>(z2, train ? k.out<T>(6) : k.in<T>(9), train ? k.out<T>(7) : k.in<T>(10), k.in<T>(second + 1),
-              k.in<T>(second + 2), b, attr);
+  if (train) {
+    kernels::bn_stats<T>(z1, k.out<T>(3), k.out<T>(4));
+    norm_act<T>(z1, k.out<T>(3), k.out<T>(4), k.in<T>(2), k.in<T>(3), a, attr);
+  } else {
+    scale_act<T>(a, k.in<T>(2), k.in<T>(3), attr);
+  }
+  kernels::conv2d_fwd<T>(a, depthwise_w, {}, z2, depthwise(a.shape, depthwise_w.shape));
+  if (train) {
+    kernels::bn_stats<T>(z2, k.out<T>(6), k.out<T>(7));
+    norm_act<T>(z2, k.out<T>(6), k.out<T>(7), k.in<T>(5), k.in<T>(6), b, attr);
+  } else {
+    scale_act<T>(b, k.in<T>(5), k.in<T>(6), attr);
+  }
 }
 
 // ---- fast forms ----
@@ -78,7 +83,7 @@ kernels::MapAt map_of(const AnyView& v) noexcept {
 float* vector(const AnyView& v) noexcept { return static_cast<float*>(v.data); }
 
 /// Has the fused pass this kernel?
-bool fused_kernel(const Shape& w2) noexcept { return w2.h == w2.w && (w2.h == 3 || w2.h == 5); }
+bool fused_kernel(const Shape& w) noexcept { return w.h == w.w && (w.h == 3 || w.h == 5); }
 
 /// kernels/gsconv/gsconv.hpp for a node: in inference two kernels with everything at their ends, in training three
 /// passes.
@@ -91,7 +96,6 @@ class Fast {
         out_(out),
         kernels_(fast_kernels(type, target)),
         train_(a.integer("train") != 0),
-        w2_(train_ ? 4 : 6),
         conv_(FastConv::Direction::forward, type, target, a, in[0], in[1].shape, out[0]),
         scratch_(memory) {
     if (!possible()) return;
@@ -99,17 +103,14 @@ class Fast {
     pair_.conv = conv_.dense_args();
     pair_.conv.weights = vector(in[1]);
     pair_.conv.workspace = scratch_.take(conv_.workspace());
-    pair_.k = in[w2_].shape.h;
-    pair_.w2 = vector(in[w2_]);
+    pair_.k = in[w2].shape.h;
+    pair_.w2 = vector(in[w2]);
     pair_.a = map_of(out[0]);
     pair_.b = map_of(out[1]);
     const kernels::Activation act = activation_attribute(a);
     pair_.act = act.kind;
     pair_.slope = static_cast<float>(act.slope);
-    if (train_)
-      work_ = scratch_.take(kernels::gs_pair_train_workspace(pair_, kernels_->lanes));
-    else
-      for (float*& folded : folded_) folded = scratch_.take(out[0].shape.c);
+    if (train_) work_ = scratch_.take(kernels::gs_pair_train_workspace(pair_, kernels_->lanes));
   }
 
   [[nodiscard]] Lowering lowering(KernelFunction run) const {
@@ -122,16 +123,10 @@ class Fast {
   void run() noexcept { train_ ? train() : infer(); }
 
  private:
-  [[nodiscard]] bool possible() const noexcept { return conv_.dense() && fused_kernel(in_[w2_].shape); }
+  [[nodiscard]] bool possible() const noexcept { return conv_.dense() && fused_kernel(in_[w2].shape); }
 
   void infer() noexcept {
-    const index_t channels = out_[0].shape.c;
-    const double eps = a_.real("eps");
-    kernels::bn_fold(channels, vector(in_[4]), vector(in_[5]), vector(in_[2]), vector(in_[3]), eps, folded_[0],
-                     folded_[1]);
-    kernels::bn_fold(channels, vector(in_[9]), vector(in_[10]), vector(in_[7]), vector(in_[8]), eps, folded_[2],
-                     folded_[3]);
-    kernels::gs_pair_infer(*kernels_, pair_, {folded_[0], folded_[1], folded_[2], folded_[3]});
+    kernels::gs_pair_infer(*kernels_, pair_, {vector(in_[2]), vector(in_[3]), vector(in_[5]), vector(in_[6])});
   }
 
   void train() noexcept {
@@ -155,12 +150,10 @@ class Fast {
   std::span<const AnyView> in_, out_;
   const kernels::Kernels* kernels_;
   bool train_;
-  std::size_t w2_;  ///< operand of the depthwise weights
   FastConv conv_;
   Scratch scratch_;
   kernels::GsPair pair_;
   float* work_ = nullptr;
-  float* folded_[4] = {};  ///< scale and bias of both batch norms
 };
 
 Lowering lower(const LowerContext& c) {
@@ -239,10 +232,10 @@ template <class T>
 void run_bwd(const KernelCall& k) {
   const Attributes& attr = *k.attributes;
   const View<const T> da = k.in<T>(0), db = k.in<T>(1), z1 = k.in<T>(2), mean1 = k.in<T>(3), var1 = k.in<T>(4);
-  const View<const T> gamma1 = k.in<T>(8), beta1 = k.in<T>(9), w2 = k.in<T>(10);
+  const View<const T> gamma1 = k.in<T>(8), beta1 = k.in<T>(9), w = k.in<T>(10);
   const View<T> dz1 = k.out<T>(0);
   const View<T> dz2(static_cast<T*>(k.workspace), z1.shape, z1.block);
-  const kernels::Conv2d dw = depthwise(z1.shape, w2.shape);
+  const kernels::Conv2d dw = depthwise(z1.shape, w.shape);
 
   if (db.data)
     norm_act_bwd<T>(db, k.in<T>(5), k.in<T>(6), k.in<T>(7), k.in<T>(11), k.in<T>(12), dz2, dz2, k.out<T>(4),
@@ -251,7 +244,7 @@ void run_bwd(const KernelCall& k) {
     for (const View<T>& zero : {dz2, k.out<T>(4), k.out<T>(5)}) kernels::fill_zero<T>(zero);
   norm_act<T>(z1, mean1, var1, gamma1, beta1, dz1, attr);  // dz1 holds a for a moment
   kernels::conv2d_bwd_w<T>(dz1, dz2, k.out<T>(3), dw);
-  kernels::conv2d_bwd_x<T>(dz2, w2, dz1, dw);
+  kernels::conv2d_bwd_x<T>(dz2, w, dz1, dw);
   if (da.data) kernels::add<T>(dz1, da, dz1);
   norm_act_bwd<T>(dz1, z1, mean1, var1, gamma1, beta1, dz2, dz1, k.out<T>(1), k.out<T>(2), attr);
 }

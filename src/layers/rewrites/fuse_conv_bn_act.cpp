@@ -1,5 +1,6 @@
-// conv2d -> batch_norm [-> activation] becomes conv_bn_act when nobody else reads what is between them. In training the
-// running statistics are updated from the composite's batch statistics.
+// conv2d -> batch_norm [-> activation] becomes conv_bn_act when nobody else reads what is between them. In inference
+// batch norm is folded into a scale and a bias, made by bn_fold; in training the running statistics are updated from
+// the composite's batch statistics.
 #include "layers/rewrites/rewrites.hpp"
 #include "slimneck/ops.hpp"
 
@@ -41,9 +42,13 @@ void emit(const Graph& old, graph::Rebuild& fresh, int conv, const Match& m, Mod
     a.set("act", static_cast<index_t>(act_of(act.op)));
     if (act.attributes.find("slope")) a.set("slope", act.attributes.real("slope"));
   }
-  std::vector<Value> in{fresh(c.inputs[0]), fresh(c.inputs[1]), fresh(bn.inputs[1]), fresh(bn.inputs[2])};
-  if (mode == Mode::infer) in.insert(in.end(), {fresh(bn.inputs[3]), fresh(bn.inputs[4])});
-  const Value y = fresh.add(ops::conv_bn_act, in, a, c.name);
+  Value scale = fresh(bn.inputs[1]), bias = fresh(bn.inputs[2]);
+  if (mode == Mode::infer) {
+    scale = fresh.add(ops::bn_fold, {scale, bias, fresh(bn.inputs[3]), fresh(bn.inputs[4])},
+                      {{"eps", bn.attributes.real("eps")}}, bn.name + ".fold");
+    bias = {scale.node, 1};
+  }
+  const Value y = fresh.add(ops::conv_bn_act, {fresh(c.inputs[0]), fresh(c.inputs[1]), scale, bias}, a, c.name);
   fresh.set({m.act >= 0 ? m.act : m.norm, 0}, y);
   if (mode == Mode::infer) return;
   const Shape& s = old.shape({conv, 0});

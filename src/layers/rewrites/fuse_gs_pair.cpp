@@ -32,6 +32,13 @@ bool concatenated(const Graph& g, const graph::Readers& readers, Value a, Value 
   });
 }
 
+/// In inference scale and bias of the second half must be there where the first one stands: they depend on parameters
+/// alone.
+void copy_constants(const Graph& old, graph::Rebuild& fresh, int second) {
+  for (const Value& v : old.node(second).inputs)
+    if (old.node(v).op == &ops::bn_fold && !fresh(v).valid()) fresh.copy(v.node);
+}
+
 /// The depthwise partner of node `first`, -1 when it has none.
 int partner(const Graph& g, const graph::Readers& readers, int first) {
   const Node& n = g.node(first);
@@ -47,6 +54,7 @@ int partner(const Graph& g, const graph::Readers& readers, int first) {
 }
 
 void emit(const Graph& old, graph::Rebuild& fresh, int first, int second) {
+  copy_constants(old, fresh, second);
   std::vector<Value> in;
   for (const int node : {first, second})
     for (std::size_t i = node == first ? 0 : 1; i < old.node(node).inputs.size(); ++i)
@@ -66,7 +74,7 @@ Graph apply(const Graph& old, Mode) {
   graph::Rebuild fresh(old);
   std::vector<char> done(static_cast<std::size_t>(old.size()), 0);
   for (int i = 0; i < old.size(); ++i) {
-    if (done[static_cast<std::size_t>(i)]) continue;
+    if (done[static_cast<std::size_t>(i)] || fresh.has(i)) continue;
     const int second = partner(old, readers, i);
     if (second < 0) {
       fresh.copy(i);
