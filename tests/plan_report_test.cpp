@@ -225,4 +225,39 @@ TEST_CASE("running a plan allocates nothing") {
 #endif
 }
 
+TEST_CASE("plans of several sizes share packed parameters, and are kept") {
+  const Model model = model_of("slimneck-n", {}, 64);
+  Parameters parameters(model.graph);
+  PlanCache cache(model.graph, parameters, {}, 2);
+  const auto result = [&](index_t size) {
+    Plan& plan = cache.at({1, 3, size, size});
+    test::fill<float>(plan.input(), "x");
+    plan.forward();
+    return test::numbers<float>(plan.output("head.0"));
+  };
+  const std::vector<double> first = result(64);
+  const Plan* kept = &cache.at({1, 3, 64, 64});
+  CHECK(&cache.at({1, 3, 64, 64}) == kept);
+  static_cast<void>(result(96));
+  CHECK(&cache.at({1, 3, 64, 64}) == kept);
+  static_cast<void>(result(128));  // instead of the one for 96
+  CHECK(cache.size() == 2);
+  CHECK(&cache.at({1, 3, 64, 64}) == kept);
+  CHECK(result(64) == first);
+  CHECK_THROWS_AS(static_cast<void>(cache.at({1, 4, 64, 64})), ShapeError);
+  CHECK(cache.size() == 2);
+
+  for (Parameters::Entry& e : parameters.entries())
+    if (e.name.ends_with(".weight"))
+      for (index_t i = 0; i < e.value.numel(); ++i) e.value.data<float>()[i] *= 0.5F;
+  parameters.touch();
+  Plan fresh(model.graph, parameters);
+  test::fill<float>(fresh.input(), "x");
+  fresh.forward();
+  CHECK(result(64) == test::numbers<float>(fresh.output("head.0")));  // the cache refreshes what it gives
+
+  const Parameters copy = parameters;
+  CHECK(&copy.packed_store() != &parameters.packed_store());
+}
+
 TEST_SUITE_END();

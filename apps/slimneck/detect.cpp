@@ -43,7 +43,10 @@ struct Found {
 class Detector {
  public:
   explicit Detector(const DetectArguments& arguments)
-      : arguments_(arguments), open_(open_model(arguments.model)), parameters_(open_.parameters()) {
+      : arguments_(arguments),
+        open_(open_model(arguments.model)),
+        parameters_(open_.parameters()),
+        plans_(boxes(), parameters_, {.mode = Mode::infer, .exec = arguments.exec.exec(), .input_gradients = false}) {
     const Model& model = open_.model;
     if (model.strides.empty()) throw Error(arguments.model.cfg + ": the model has no Detect");
     input_ = model.graph.shape({0, 0});
@@ -60,7 +63,7 @@ class Detector {
   Found operator()(const Image& image) {
     const Letterbox geometry = letterbox_geometry(image.height, image.width, input_.h, input_.w, !arguments_.square,
                                                   true, open_.model.max_stride());
-    Plan& plan = plan_for({1, input_.c, geometry.out_h(), geometry.out_w()});
+    Plan& plan = plans_.at({1, input_.c, geometry.out_h(), geometry.out_w()});
     Found found{.detections = {}, .ms = {}, .net_h = geometry.out_h(), .net_w = geometry.out_w()};
     Stopwatch watch;
     image_to_tensor(letterbox(image, geometry), plan.input());
@@ -77,15 +80,13 @@ class Detector {
   [[nodiscard]] const Shape& input() const noexcept { return input_; }
 
  private:
-  Plan& plan_for(const Shape& shape) {
-    constexpr std::size_t most = 8;
-    const std::pair size{shape.h, shape.w};
-    if (const auto at = plans_.find(size); at != plans_.end()) return at->second;
-    if (plans_.size() >= most) plans_.clear();
-    PlanOptions options;
-    options.exec = arguments_.exec.exec();
-    return plans_.try_emplace(size, open_.model.graph.with_inputs(std::span(&shape, 1)), parameters_, options)
-        .first->second;
+  /// Boxes alone: raw heads need not leave the plan.
+  [[nodiscard]] Graph boxes() const {
+    std::vector<Output> outputs = open_.model.graph.outputs();
+    std::erase_if(outputs, [](const Output& o) { return o.name != "pred"; });
+    Graph graph = open_.model.graph;
+    graph.set_outputs(outputs);
+    return graph;
   }
 
   const DetectArguments& arguments_;
@@ -93,7 +94,7 @@ class Detector {
   Parameters parameters_;
   Shape input_;
   std::vector<std::string> names_;
-  std::map<std::pair<index_t, index_t>, Plan> plans_;
+  PlanCache plans_;
 };
 
 /// project/name, or project/name2, name3, ...: the first that could be made is ours.

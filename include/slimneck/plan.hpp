@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,6 +13,10 @@
 #include "slimneck/graph.hpp"
 
 namespace slimneck {
+
+namespace graph {
+class PackedStore;
+}
 
 /// Owns the parameters and the state of a graph by name, in logical order (OIHW), and one gradient for each parameter.
 /// Plans of any shape share one Parameters; each backward adds to the gradients.
@@ -52,12 +57,27 @@ class SLIMNECK_EXPORT Parameters {
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
   void touch() noexcept { ++version_; }
 
+  /// What the inference plans of these parameters share.
+  [[nodiscard]] graph::PackedStore& packed_store() const noexcept { return *store_.store; }
+
  private:
+  /// A copy of parameters has other numbers soon: it shares nothing.
+  struct Store {
+    Store();
+    Store(const Store& /*other*/) : Store() {}
+    Store(Store&&) noexcept = default;
+    Store& operator=(const Store& /*other*/) { return *this; }
+    Store& operator=(Store&&) noexcept = default;
+    ~Store() = default;
+    std::shared_ptr<graph::PackedStore> store;
+  };
+
   DType type_;
   std::vector<Entry> entries_;
   std::map<std::string, int, std::less<>> index_;
   Tensor gradients_;
   std::uint64_t version_ = 1;
+  Store store_;
 };
 
 enum class Mode : std::uint8_t { infer, train };
@@ -121,8 +141,8 @@ struct Timeline {
 };
 
 /// A plan keeps references to the Parameters it was made for, and reads and writes their tensors in place: do not
-/// replace or move them while it lives. It is immutable apart from its own buffers: several threads may each run a plan
-/// of one model.
+/// replace or move them while it lives. It is immutable apart from its own buffers: several threads may each make and
+/// run a plan of one model, as long as nobody writes its parameters meanwhile.
 class SLIMNECK_EXPORT Plan {
  public:
   Plan(const Graph& graph, Parameters& parameters, const PlanOptions& options = {});
@@ -151,7 +171,8 @@ class SLIMNECK_EXPORT Plan {
   }
   [[nodiscard]] std::vector<std::string> outputs() const;
 
-  /// Packs the parameters again if they changed. Training plans pack in every forward and need no call.
+  /// Packs the parameters again if they changed: call it before the next forward, since plans share what they pack.
+  /// Training plans pack in every forward and need no call.
   void refresh();
   /// With a timeline, what it says of the steps that run is written there; nothing else is different.
   void forward(Timeline* timeline = nullptr) noexcept;
@@ -175,6 +196,29 @@ class SLIMNECK_EXPORT Plan {
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
+};
+
+/// Inference or training at several sizes of the one input: a plan for each, kept until it is the one that was not used
+/// for longest. They share the packed parameters (inference).
+class SLIMNECK_EXPORT PlanCache {
+ public:
+  /// Keeps `most` plans. The graph has one input; parameters outlive the cache.
+  PlanCache(Graph graph, Parameters& parameters, const PlanOptions& options = {}, std::size_t most = 8);
+
+  /// The plan for inputs of this shape, refreshed; valid until as many others were asked for. Throws as Plan does.
+  Plan& at(const Shape& input);
+  [[nodiscard]] std::size_t size() const noexcept { return plans_.size(); }
+
+ private:
+  struct Kept {
+    Shape input;
+    Plan plan;
+  };
+  Graph graph_;
+  Parameters& parameters_;
+  PlanOptions options_;
+  std::size_t most_;
+  std::list<Kept> plans_;  ///< the one used last is first
 };
 
 }  // namespace slimneck

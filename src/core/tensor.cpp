@@ -1,6 +1,8 @@
 #include "slimneck/tensor.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -51,12 +53,31 @@ std::string to_string(const Shape& s) {
   return std::to_string(s.n) + "x" + std::to_string(s.c) + "x" + std::to_string(s.h) + "x" + std::to_string(s.w);
 }
 
-void Tensor::Free::operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{alignment}); }
+namespace {
+
+/// Zeros, aligned. From calloc, whose large blocks take no memory until they are written: nobody pays for gradients
+/// that are never computed. What calloc gave lies just before them.
+std::byte* zeros(std::size_t bytes) {
+  void* block =
+      bytes > SIZE_MAX - alignment - sizeof(void*) ? nullptr : std::calloc(bytes + alignment + sizeof(void*), 1);
+  if (!block) throw std::bad_alloc();
+  auto* first = static_cast<std::byte*>(block) + sizeof(void*);
+  first += (alignment - reinterpret_cast<std::uintptr_t>(first) % alignment) % alignment;
+  std::memcpy(first - sizeof(void*), &block, sizeof(void*));
+  return first;
+}
+
+}  // namespace
+
+void Tensor::Free::operator()(std::byte* p) const noexcept {
+  void* block = nullptr;
+  std::memcpy(&block, p - sizeof(void*), sizeof(void*));
+  std::free(block);
+}
 
 Tensor::Tensor(const Shape& shape, DType type) : shape_(shape), type_(type), numel_(shape.numel()) {
   const auto size = static_cast<std::size_t>(checked_multiply(numel_, static_cast<index_t>(size_of(type))));
-  memory_.reset(new (std::align_val_t{alignment}) std::byte[std::max<std::size_t>(size, 1)]);
-  std::memset(memory_.get(), 0, size);
+  memory_.reset(zeros(size));
 }
 
 Tensor::Tensor(const Tensor& other) {

@@ -239,25 +239,14 @@ class Lowerer {
     packed.variant = lowering.variant;
     if (packed.layout.plain()) return {Operand::Kind::entry, entry};
     for (std::size_t i = 0; i < p_.packed.size(); ++i)
-      if (const Packed& p = p_.packed[i];
-          p.entry == entry && p.layout == packed.layout && p.prepare == packed.prepare && p.variant == packed.variant)
-        return {Operand::Kind::packed, static_cast<int>(i)};
+      if (p_.packed[i].same(packed)) return {Operand::Kind::packed, static_cast<int>(i)};
     packed.physical = Place{-1, 0, source.shapes[0], packed.layout}.physical();
-    packed.offset = take_packed(packed.physical.numel());
-    packed.prepared = packed.offset;
-    packed.elements = packed.physical.numel();
-    if (packed.prepare) {
-      packed.elements = lowering.prepared;
-      packed.prepared = take_packed(packed.elements);
-    }
+    packed.elements = packed.prepare ? lowering.prepared : packed.physical.numel();
+    p_.packed_bytes += at(packed.elements) * size_of(type_);
+    if (packed.prepare)  // from the order that the preparation reads
+      p_.workspace_bytes = std::max(p_.workspace_bytes, at(packed.physical.numel()) * size_of(type_));
     p_.packed.push_back(std::move(packed));
     return {Operand::Kind::packed, static_cast<int>(p_.packed.size()) - 1};
-  }
-
-  std::size_t take_packed(index_t elements) {
-    const std::size_t offset = p_.packed_bytes;
-    p_.packed_bytes += (at(elements) * size_of(type_) + 63) / 64 * 64;
-    return offset;
   }
 
   /// A value as a step wants to read it; a copy is made (once) when it lies otherwise.

@@ -64,17 +64,15 @@ void unpack_plain(View<const T> x, const Layout& layout, View<T> y, bool add) no
 // Parameters and their gradients are dense OIHW, so the kernels need no strides of them.
 
 template <class T>
-void pack(const Packed& packed, const Target& target, View<const T> w, std::uint8_t* memory) noexcept {
-  T* to = reinterpret_cast<T*>(memory + packed.offset);
+void pack(const Packed& packed, const Target& target, View<const T> w, T* to, T* scratch) noexcept {
   if constexpr (std::is_same_v<T, float>)
     if (packed.layout.order != kernels::WeightOrder::plain) {
       kernels::WeightArgs a = weights(packed.physical, packed.layout, w.shape);
       a.from = w.data;
-      a.to = to;
+      a.to = packed.prepare ? scratch : to;
       kernels::kernels_of(target.isa)->pack_weights(a);
       if (packed.prepare)
-        packed.prepare(target, packed.variant, to, reinterpret_cast<float*>(memory + packed.prepared),
-                       packed.physical.n, packed.physical.c, w.shape.h, w.shape.w);
+        packed.prepare(target, packed.variant, scratch, to, packed.physical.n, packed.physical.c, w.shape.h, w.shape.w);
       return;
     }
   pack_plain<T>(packed, w, to);
@@ -119,8 +117,8 @@ void gather(const Step& step, const Target& target) noexcept {
 
 template void gather<float>(const Step&, const Target&) noexcept;
 template void gather<double>(const Step&, const Target&) noexcept;
-template void pack<float>(const Packed&, const Target&, View<const float>, std::uint8_t*) noexcept;
-template void pack<double>(const Packed&, const Target&, View<const double>, std::uint8_t*) noexcept;
+template void pack<float>(const Packed&, const Target&, View<const float>, float*, float*) noexcept;
+template void pack<double>(const Packed&, const Target&, View<const double>, double*, double*) noexcept;
 template void unpack<float>(View<const float>, const Layout&, const Target&, View<float>, bool) noexcept;
 template void unpack<double>(View<const double>, const Layout&, const Target&, View<double>, bool) noexcept;
 

@@ -5,9 +5,10 @@
 
 namespace slimneck::graph {
 
-/// The packed (and prepared) form of a parameter in `memory`, at the offsets of `packed`; holes are zero.
+/// The packed (and prepared) form of a parameter; holes are zero. scratch: elements of packed.physical where there is
+/// something to prepare.
 template <class T>
-void pack(const Packed& packed, const Target& target, View<const T> parameter, std::uint8_t* memory) noexcept;
+void pack(const Packed& packed, const Target& target, View<const T> parameter, T* to, T* scratch) noexcept;
 
 /// logical (+)= the physical view through the maps of its layout. add: gradients; otherwise: running state.
 template <class T>

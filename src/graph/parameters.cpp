@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "core/random.hpp"
+#include "graph/packed_store.hpp"
 #include "slimneck/plan.hpp"
 
 namespace slimneck {
@@ -21,6 +22,8 @@ void draw(Parameters::Entry& entry, std::uint64_t seed) {
 }
 
 }  // namespace
+
+Parameters::Store::Store() : store(std::make_shared<graph::PackedStore>()) {}
 
 Parameters::Parameters(const Graph& graph, DType type) : type_(type) {
   if (type != DType::f32 && type != DType::f64) throw Error("parameters are f32 or f64");

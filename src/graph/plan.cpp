@@ -5,6 +5,7 @@
 #include "core/threads.hpp"
 #include "graph/explain.hpp"
 #include "graph/movement.hpp"
+#include "graph/packed_store.hpp"
 #include "graph/program.hpp"
 #include "graph/report.hpp"
 #include "slimneck/kernels.hpp"
@@ -29,10 +30,19 @@ struct Plan::Impl {
       : params(parameters), options(plan_options), program(graph::compile(graph, parameters, plan_options)) {
     arena = bytes_of(program.arena_bytes);
     persistent = bytes_of(program.persistent_bytes);
-    packed = bytes_of(program.packed_bytes);
+    take_packed();
     workspace = bytes_of(program.workspace_bytes);
     for (std::vector<graph::Step>* steps : {&program.refresh, &program.forward, &program.backward})
       for (graph::Step& step : *steps) bind(step);
+  }
+
+  /// Training writes its packed forms in every forward, so they are its own.
+  void take_packed() {
+    graph::PackedStore& store = params.packed_store();
+    const std::lock_guard lock(store.mutex);
+    for (const graph::Packed& p : program.packed)
+      packed.push_back(options.mode == Mode::train ? graph::new_form(p, program.target.isa, options.exec.dtype)
+                                                   : store.get(p, program.target.isa, options.exec.dtype));
   }
 
   template <class T>
@@ -55,8 +65,8 @@ struct Plan::Impl {
     switch (operand.kind) {
       case Kind::place: return view<T>(program.places[at(operand.index)]);
       case Kind::packed: {
-        const graph::Packed& p = program.packed[at(operand.index)];
-        return View<T>(reinterpret_cast<T*>(packed.data<std::uint8_t>() + p.prepared), p.physical);
+        graph::PackedForm& form = *packed[static_cast<std::size_t>(operand.index)];
+        return View<T>(form.memory.data<T>(), form.what.physical);
       }
       case Kind::entry: return params.entries()[at(operand.index)].value.template view<T>();
       case Kind::none: break;
@@ -80,11 +90,16 @@ struct Plan::Impl {
                  program.target};
   }
 
+  /// Training: always, and parameters may change without a word. Inference: what another plan packed already is there.
   template <class T>
   void pack() noexcept {
-    for (const graph::Packed& p : program.packed)
-      graph::pack<T>(p, program.target, std::as_const(params.entries()[at(p.entry)].value).template view<T>(),
-                     packed.data<std::uint8_t>());
+    for (const std::shared_ptr<graph::PackedForm>& form : packed) {
+      if (options.mode == Mode::infer && form->version == params.version()) continue;
+      graph::pack<T>(form->what, program.target,
+                     std::as_const(params.entries()[at(form->what.entry)].value).template view<T>(),
+                     form->memory.data<T>(), static_cast<T*>(workspace.raw()));
+      form->version = params.version();
+    }
     packed_version = params.version();
   }
 
@@ -141,7 +156,8 @@ struct Plan::Impl {
   Parameters& params;
   PlanOptions options;
   graph::Program program;
-  Tensor arena, persistent, packed, workspace;
+  Tensor arena, persistent, workspace;
+  std::vector<std::shared_ptr<graph::PackedForm>> packed;
   std::uint64_t packed_version = 0;
 };
 
@@ -177,7 +193,10 @@ std::vector<std::string> Plan::outputs() const {
 
 void Plan::refresh() {
   if (impl_->packed_version == impl_->params.version()) return;
-  impl_->pack_any();
+  {
+    const std::lock_guard lock(impl_->params.packed_store().mutex);
+    impl_->pack_any();
+  }
   impl_->run_all(impl_->program.refresh, nullptr);
 }
 

@@ -42,11 +42,13 @@ struct Packed {
   int entry = -1;  ///< of Parameters
   Layout layout;
   Shape physical;
-  std::size_t offset = 0;  ///< bytes in the packed memory
   PrepareWeights prepare = nullptr;
   const void* variant = nullptr;
-  std::size_t prepared = 0;  ///< where the prepared form lies; `offset` when there is none
-  index_t elements = 0;      ///< of what the kernel reads
+  index_t elements = 0;  ///< of what the kernel reads
+
+  [[nodiscard]] bool same(const Packed& other) const {
+    return entry == other.entry && prepare == other.prepare && variant == other.variant && layout == other.layout;
+  }
 };
 
 /// One operand of a step.

@@ -1,0 +1,23 @@
+#include <algorithm>
+
+#include "slimneck/plan.hpp"
+
+namespace slimneck {
+
+PlanCache::PlanCache(Graph graph, Parameters& parameters, const PlanOptions& options, std::size_t most)
+    : graph_(std::move(graph)), parameters_(parameters), options_(options), most_(std::max<std::size_t>(1, most)) {}
+
+Plan& PlanCache::at(const Shape& input) {
+  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const Kept& k) { return k.input == input; });
+  if (found != plans_.end()) {
+    plans_.splice(plans_.begin(), plans_, found);
+    found->plan.refresh();
+    return found->plan;
+  }
+  Plan made(graph_.with_inputs(std::span(&input, 1)), parameters_, options_);
+  if (plans_.size() == most_) plans_.pop_back();
+  plans_.push_front({input, std::move(made)});
+  return plans_.front().plan;
+}
+
+}  // namespace slimneck
