@@ -15,7 +15,8 @@ namespace {
 
 using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this folder
 
-/// Pixels between those that are fetched into L1 and those at work.
+/// Pixels between those that are fetched into L1 and those at work. Short vectors have no load slot to spare for dy,
+/// which other input blocks have fetched before.
 constexpr index_t ahead = 64;
 
 /// i in [first, last): those with 0 <= i*stride + offset < extent, of [from, to).
@@ -47,7 +48,7 @@ void add_outer(const ConvGradArgs& a, const float* x, const float* dy, float* dw
         Vec g[O];
 #pragma GCC unroll 8
         for (int o = 0; o < O; ++o) {
-          prefetch(gradient + o * a.yb + ahead * lanes);
+          if constexpr (lanes == 16) prefetch(gradient + o * a.yb + ahead * lanes);
           g[o] = load(gradient + o * a.yb);
         }
 #pragma GCC unroll 16
