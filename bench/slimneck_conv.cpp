@@ -1,4 +1,5 @@
 // The library's side of single convolutions.
+#include "kernels/plain/conv.hpp"
 #include "slimneck.hpp"
 
 namespace slimneck::bench {
@@ -40,7 +41,7 @@ class Convolved : public Side {
 /// Groups of whole blocks are run one after another.
 class Dense final : public Convolved {
  public:
-  explicit Dense(const Problem& p) : Convolved(p), stem_(p.layer().kind == "stem") {
+  explicit Dense(const Problem& p) : Convolved(p), stem_(reads_planes(p)) {
     const Layer& l = p.layer();
     const index_t c = l.c / l.groups, oc = l.oc / l.groups;
     for (index_t g = 0; g < l.groups; ++g) {
@@ -73,6 +74,12 @@ class Dense final : public Convolved {
   }
 
  private:
+  /// A picture as it comes: neither library gives its few channels a block.
+  static bool reads_planes(const Problem& p) {
+    const Layer& l = p.layer();
+    return l.groups == 1 && p.row.pass != Pass::bwd_x && kernels::plain::few_channels({p.n, l.c, l.h, l.w});
+  }
+
   bool stem_;
   std::vector<ConvCall> calls_;
   std::vector<ConvGradCall> gradients_;

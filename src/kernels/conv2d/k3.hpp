@@ -101,7 +101,7 @@ SN_INLINE void run_strip(const ConvArgs& a, const Table<Tile>& table, index_t n,
   constexpr index_t square = 9 * lanes * lanes;
   const index_t strips = (a.oh + a.strip - 1) / a.strip, from = strip * a.strip, to = least(a.oh, from + a.strip);
   TileEnd end = tile_end(a.epilogue, a.y_blocks, n, ob, from, 0, n * strips + strip, true);
-  const Cut c = cut(a.ow, widest[out]);
+  const Cut c = cut(a.ow, widest_in_row(a.ow, out));
   Job job{};
   job.x_row = a.xh;
   job.w_out = a.x_blocks * square;

@@ -12,10 +12,12 @@ constexpr index_t larger(index_t a, index_t b) { return a < b ? b : a; }
 constexpr index_t round_up_divide(index_t a, index_t b) { return (a + b - 1) / b; }
 
 /// Rows of y in a strip: the x and dy of one (pair of output blocks, input block) stay in a first level cache of 32 KiB
-/// for all taps. Sums over a strip are added to dw, which also keeps the chains of additions short.
+/// for all taps; for a single tap, which reads them once or twice, a second level does, and longer strips touch dw less
+/// often. All strips of an image have nearly the same number of rows, for the sake of threads.
 constexpr index_t grad_strip_rows(const ConvGradArgs& a, index_t lanes) {
   const index_t row = larger(1, a.ow) * lanes * 4 * (2 + a.stride * a.stride);
-  return larger(1, 32 * 1024 / row);
+  const index_t most = larger(1, (a.kh * a.kw > 1 ? 32 : 128) * 1024 / row);
+  return round_up_divide(larger(1, a.oh), round_up_divide(larger(1, a.oh), most));
 }
 
 /// Strips of all images together.

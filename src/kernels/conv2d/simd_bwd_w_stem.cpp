@@ -149,28 +149,34 @@ void add_rows(const ConvGradArgs& a, const Place& place) {
   }
 }
 
+/// K taps of one row of taps, or of as many rows as fit the registers.
+template <int O, int K, int D>
+void add_taps(const ConvGradArgs& a, const Place& p, bool one_row) {
+  (one_row ? add_rows<O, 1, K, D> : add_rows<O, 2 * rows_of_two / O, K, D>)(a, p);
+}
+
+/// How many of `rest` taps of a row come next: 4 where that leaves no single one, whose sums would wait for each other.
+constexpr index_t next_taps(index_t rest) { return rest <= 4 ? rest : rest <= 6 ? 3 : 4; }
+
 /// All taps of one group of output blocks for one strip.
 template <int O>
 void add_group(const ConvGradArgs& a, Place p) {
-  constexpr int together = 2 * rows_of_two / O;
+  constexpr void (*of[5])(const ConvGradArgs&, const Place&, bool) = {nullptr, add_taps<O, 1, 0>, add_taps<O, 2, 0>,
+                                                                      add_taps<O, 3, 0>, add_taps<O, 4, 0>};
+  constexpr index_t together = 2 * rows_of_two / O;
   const index_t rows = a.planes * a.kh;
-  const bool six = a.kw == 6 && a.dilation == 1;
   for (p.q = 0; p.q < rows;) {
-    const bool all = rows - p.q >= together;
-    if (six) {
-      p.v0 = 0;
-      (all ? add_rows<O, together, 6, 1> : add_rows<O, 1, 6, 1>)(a, p);
+    const bool one_row = rows - p.q < together;
+    p.v0 = 0;
+    if (a.kw == 6 && a.dilation == 1) {
+      add_taps<O, 6, 1>(a, p, one_row);
     } else {
-      for (p.v0 = 0; p.v0 < a.kw;) {
-        const bool three = a.kw - p.v0 >= 3;
-        if (three)
-          (all ? add_rows<O, together, 3, 0> : add_rows<O, 1, 3, 0>)(a, p);
-        else
-          (all ? add_rows<O, together, 1, 0> : add_rows<O, 1, 1, 0>)(a, p);
-        p.v0 += three ? 3 : 1;
+      for (index_t k = 0; p.v0 < a.kw; p.v0 += k) {
+        k = next_taps(a.kw - p.v0);
+        of[k](a, p, one_row);
       }
     }
-    p.q += all ? together : 1;
+    p.q += one_row ? 1 : together;
   }
 }
 

@@ -81,7 +81,7 @@ constexpr Table<Tile> table = table_of_widths<Tile, Make>();
 void run_phase(const ConvArgs& a, Job job, int out, index_t from, index_t to, bool odd_rows) {
   const index_t count = job.odd ? a.ow / 2 : (a.ow + 1) / 2;
   if (count == 0) return;
-  const Cut c = cut(count, widest[out]);
+  const Cut c = cut(count, widest_in_row(count, out));
   const float* dy = job.dy;
   float* dx = job.dx + (job.odd ? lanes : 0);
   index_t at = 0;

@@ -2,8 +2,8 @@
 //
 //   y[o,p] = sum over c of w[o,c] x[c,p],   p the pixels of a strip of rows, one after the other where memory is dense
 //
-// A tile of 2 output blocks x 14 pixels stays in registers for 8 input blocks: their weights (16 KiB) stay in L1 while
-// the strip goes by, and the strip stays in L2 while the output blocks go by.
+// A tile of 2 output blocks x 14 pixels stays in registers for all input blocks; with 128 channels and fewer, where the
+// stores are a large part of the work, one of 2 x 8. The strip stays in L2 while the output blocks go by.
 #include "kernels/conv2d/widths.hpp"
 #include "kernels/declare.hpp"
 #include "kernels/epilogue.hpp"
@@ -21,14 +21,13 @@ struct Job {
   index_t w_out;
   float* y;
   index_t y_block;
-  bool go_on;          ///< from the sums in y and not from zero
-  const TileEnd* end;  ///< null while more input blocks are to come
+  bool add;  ///< to what y holds
 };
 
 template <int O, int P>
-void tile(const Job& j) {
+void tile(const Job& j, const TileEnd& end) {
   Vec acc[O][P];
-  if (j.go_on)
+  if (j.add)
     load_tile<O, P>(acc, j.y, j.y_block);
   else
     clear<O, P>(acc);
@@ -38,13 +37,10 @@ void tile(const Job& j) {
     for (int p = 0; p < P; ++p) prefetch(x + (P + p) * lanes);
     taps<O, P, 1, 0, P>(acc, x, w, j.w_out);
   }
-  if (j.end)
-    end_tile<O, P>(acc, j.y, j.y_block, *j.end);
-  else
-    store_tile<O, P>(acc, j.y, j.y_block);
+  end_tile<O, P>(acc, j.y, j.y_block, end);
 }
 
-using Tile = void (*)(const Job&);
+using Tile = void (*)(const Job&, const TileEnd&);
 template <int O, int P>
 struct Make {
   static constexpr Tile fn = tile<O, P>;
@@ -52,27 +48,15 @@ struct Make {
 constexpr Table<Tile> table = table_of_widths<Tile, Make>();
 
 /// One run of neighbouring pixels for one group of output blocks.
-void run_pixels(const ConvArgs& a, Job job, int out, index_t count, TileEnd& end) {
-  constexpr index_t together = 128 / lanes;  // input blocks
-  const Cut c = cut(count, widest[out]);
-  const float *x = job.x, *w = job.w;
-  float* y = job.y;
-  const float* residual = end.residual;
-  for (index_t b = 0; b < a.x_blocks; b += together) {
-    job.blocks = least(together, a.x_blocks - b);
-    job.go_on = b > 0 || a.epilogue.add;
-    job.end = b + job.blocks == a.x_blocks ? &end : nullptr;
-    job.w = w + b * lanes * lanes;
-    index_t at = 0;
-    for (index_t t = 0; t < c.tiles; ++t) {
-      const index_t width = c.width(t);
-      job.x = x + b * a.xb + at * lanes;
-      job.y = y + at * lanes;
-      if (residual) end.residual = residual + at * lanes;
-      table.fn[out][width](job);
-      if (job.end) end.fresh = false;
-      at += width;
-    }
+void run_pixels(Job job, int out, index_t count, TileEnd& end) {
+  const Cut c = cut(count, (job.blocks * lanes <= 128 ? narrow : widest)[out]);
+  for (index_t t = 0; t < c.tiles; ++t) {
+    const index_t width = c.width(t);
+    table.fn[out][width](job, end);
+    end.fresh = false;
+    job.x += width * lanes;
+    job.y += width * lanes;
+    if (end.residual) end.residual += width * lanes;
   }
 }
 
@@ -85,14 +69,13 @@ void run_strip(const ConvArgs& a, index_t n, index_t strip, index_t ob, int out)
     TileEnd end = tile_end(a.epilogue, a.y_blocks, n, ob, row, 0, n * strips + strip, row == from);
     const Job job{a.x + n * a.xn + row * a.xh,
                   a.xb,
-                  0,
+                  a.x_blocks,
                   a.weights + ob * a.x_blocks * lanes * lanes,
                   a.x_blocks * lanes * lanes,
                   a.y + n * a.yn + ob * a.yb + row * a.yh,
                   a.yb,
-                  false,
-                  nullptr};
-    run_pixels(a, job, out, rows * a.ow, end);
+                  a.epilogue.add};
+    run_pixels(job, out, rows * a.ow, end);
   }
 }
 

@@ -4,8 +4,8 @@
 //
 // One tap is O loads of weights and a broadcast for each pixel. The taps of a row are a loop whose count the compiler
 // does not know: unrolled, GCC 12 hoists the loads and spills. Tiles at a border lack the first (last) taps of their
-// first (last) pixel by compile-time bounds; where more pixels than one lack taps, or the stride is not 2, tiles of
-// four pixels and of one pixel do the work.
+// first (last) pixel by compile-time bounds. Where more pixels than one lack taps, those are tiles of one pixel; where
+// the stride is not 2, the others are tiles of eight and four.
 #include "kernels/conv2d/widths.hpp"
 #include "kernels/declare.hpp"
 #include "kernels/epilogue.hpp"
@@ -85,6 +85,9 @@ struct Make {
 constexpr Table<Tile> table = table_of_widths<Tile, Make>();
 constexpr Tile singles[4] = {nullptr, tile<1, 1, 0>, tile<2, 1, 0>, tile<3, 1, 0>};
 constexpr Tile fours[4] = {nullptr, tile<1, 4, 0>, tile<2, 4, 0>, tile<3, 4, 0>};
+/// As many pixels as there are registers for, up to eight.
+constexpr int run = tile_pixels == 14 ? 8 : 4;
+constexpr Tile runs[4] = {nullptr, tile<1, run, 0>, tile<2, run, 0>, tile<3, run, 0>};
 
 /// Taps of column j that are inside: [first, last).
 struct Range {
@@ -98,6 +101,12 @@ Range taps_of(const ConvArgs& a, index_t column) {
   return r;
 }
 bool whole(const ConvArgs& a, Range r) { return r.first == 0 && r.last == a.kw; }
+
+/// Behind the last column whose last tap is inside.
+index_t whole_end(const ConvArgs& a) {
+  const index_t room = a.w + a.pad_w - (a.kw - 1) * a.dilation - 1;
+  return room < 0 ? 0 : least(a.ow, room / a.stride + 1);
+}
 
 /// A piece of a row and what computes it.
 struct Piece {
@@ -114,7 +123,13 @@ Piece next_piece(const ConvArgs& a, int out, index_t at, bool even, index_t widt
     const Range end = taps_of(a, at + width - 1);
     return {table.fn[out][width], at, width, {taps.first, end.last}};
   }
-  if (whole(a, taps) && at + 4 <= a.ow && whole(a, taps_of(a, at + 3))) return {fours[out], at, 4, taps};
+  const index_t rest = whole(a, taps) ? whole_end(a) - at : 0;
+  if (a.stride == 2 && rest > 1) {
+    const index_t wide = cut(rest, widest[out]).width(0);
+    return {table.fn[out][wide], at, wide, taps};
+  }
+  if (rest >= run) return {runs[out], at, run, taps};
+  if (rest >= 4) return {fours[out], at, 4, taps};
   // A single pixel: the taps that it has are a range of their own.
   return {singles[out], at, 1, taps};
 }

@@ -22,6 +22,15 @@ SN_INLINE index_t group_count(index_t blocks) { return most(blocks / 2, least(bl
 /// Widest tile of 1, 2 and 3 blocks: accumulators, weights and one broadcast fill 32 or 16 registers.
 inline constexpr int widest[4] = {0, tile_pixels == 14 ? 20 : 10, tile_pixels, tile_pixels == 14 ? 9 : 4};
 
+/// Widest tile whose stores are done while the next one is computed: 16 of 512 bits. A core of the Zen 4 generation
+/// takes two cycles for each, and more of them in a row wait (28 cost 60 cycles a tile, 14 % with one input block).
+inline constexpr int narrow[4] = {0, lanes == 16 ? 16 : widest[1], lanes == 16 ? 8 : widest[2],
+                                  lanes == 16 ? 5 : widest[3]};
+
+/// Where sums rest in y between input blocks: long rows, whose y comes from far, take the narrow tiles; in short ones
+/// these are 1 % slower.
+SN_INLINE int widest_in_row(index_t pixels, int out) { return (pixels < 40 ? widest : narrow)[out]; }
+
 /// Function of a tile of O blocks and P pixels: fn[O][P].
 template <class Function>
 struct Table {
