@@ -61,6 +61,7 @@ struct TapRows {
   const float* w;
   index_t w_step, w_tap;  ///< to the next kernel row, to the next tap of a row: negative when the taps are turned
   index_t rows;
+  const float* bias;   ///< what sums begin with; null for zero
   const float* ahead;  ///< the row that the next row of y reads for the first time; null where it is near anyway
 };
 
@@ -91,8 +92,9 @@ void tap_tile(const TapRows& t, float* y, bool add) {
 #pragma GCC unroll 32
     for (int p = 0; p < PX; ++p) acc[p] = load(y + p * lanes);
   } else {
+    const Vec start = t.bias ? load(t.bias) : zero();
 #pragma GCC unroll 32
-    for (int p = 0; p < PX; ++p) acc[p] = zero();
+    for (int p = 0; p < PX; ++p) acc[p] = start;
   }
   // A few lines ahead with each kernel row, not all at once: the cache can wait for so many only.
   constexpr int columns = W::spreads ? (PX + 1) / 2 : PX * W::S, each = (columns + W::K - 1) / W::K;
