@@ -50,6 +50,13 @@ std::vector<Case> cases() {
       all.push_back(same(1, 2, 8, 85, k, s, 8));
       all.push_back(same(1, 2, 70, 160, k, s));
     }
+  for (const index_t k : {7, 9}) {
+    for (const index_t c : {1, 15, 17, 64}) all.push_back(same(1, c, 8, 11, k, 1, c == 17 ? 12 : 0));
+    for (const index_t n : {0, 3}) all.push_back(same(n, 8, 9, 12, k, 1));
+    for (index_t size = 1; size <= 6; ++size) all.push_back(same(1, 3, size, size, k, 1));
+    for (index_t w = 1; w <= 46; ++w) all.push_back(same(1, 2, 5, w, k, 1, w % 3));
+    all.push_back(same(1, 20, 70, 85, k, 1));
+  }
   return all;
 }
 
@@ -316,7 +323,7 @@ TEST_CASE("moments of a depthwise convolution") {
 TEST_CASE("depthwise results do not depend on the number of threads") {
   for_each_isa([](const Kernels& k) {
     for (const index_t s : {1, 2})
-      for (const index_t kernel : {3, 5}) {
+      for (const index_t kernel : {3, 5, 7, 9}) {
         const Case c = same(2, 40, 61, 83, kernel, s);
         CAPTURE(c.name());
         Map x(c.x(), k.lanes), y(c.y(), k.lanes), dx(c.x(), k.lanes), y1(c.y(), k.lanes), dx1(c.x(), k.lanes);

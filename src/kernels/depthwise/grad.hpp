@@ -3,8 +3,9 @@
 //   dw[c,u,v] = sum over n, i, j of dy[n,c,i,j] * x[n,c, i*S - K/2 + u, j*S - K/2 + v]
 //
 // All taps of a channel block stay in registers while a strip of rows goes by: K*K accumulators (25 for 5x5), PX pixels
-// of dy and one loaded column of x, which serves up to K taps; nothing is written before the end of the strip. Of 16
-// registers 5x5 takes 15 for three rows of the kernel and then 10 for the other two, in two passes.
+// of dy and one loaded column of x, which serves up to K taps; nothing is written before the end of the strip. Where
+// registers are too few for that, some rows of the kernel at a time, in passes: of 16 registers 5x5 takes 15 for three
+// rows and then 10 for the other two.
 #pragma once
 
 #include "kernels/args.hpp"
@@ -25,6 +26,12 @@ inline constexpr bool many_registers = true;
 inline constexpr bool many_registers = false;
 #endif
 
+/// Rows of a kernel of K x K in one pass: as many as leave registers for four pixels of dy, or for one.
+constexpr int rows_of_pass(int k) {
+  if (many_registers) return k <= 5 ? k : 21 / k;
+  return k <= 5 ? 3 : 1;
+}
+
 /// How a pass over U rows of the kernel, from row U0 on, goes along a row of dy.
 template <int K_, int S_, int U0_, int U_>
 struct Pass {
@@ -34,7 +41,7 @@ struct Pass {
   static constexpr int edge = pixels < pad ? pad : pixels;
   /// Does a step ask for the lines that the next row of dy will need? Where the map comes from memory 5x5 is 1.6 times
   /// as fast with it, 3x3 of stride 1 1.05 times; stride 2 loses 3 to 5 %.
-  static constexpr bool ahead = K == 5 || S == 1;
+  static constexpr bool ahead = K >= 5 || S == 1;
   /// Independent sums, where one would wait for its own last addition.
   static constexpr int sets = many_registers && K == 3 ? 2 : 1;
 };
@@ -65,7 +72,7 @@ SN_INLINE void grad_tile(GradSums<P>& acc, const DepthwiseGradRows& r, const flo
     for (int i = begin; i < end; ++i) {
       Vec v = load(row + i * lanes);
       if (PX > 1) pin(v);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int k = 0; k < P::K; ++k) {
         const int p = Gather<P::K, P::S>::pixel(i, k);
         if (p >= 0 && p < PX) acc[p % P::sets][u * P::K + k] = fma(v, g[p], acc[p % P::sets][u * P::K + k]);
@@ -74,29 +81,29 @@ SN_INLINE void grad_tile(GradSums<P>& acc, const DepthwiseGradRows& r, const flo
   }
 }
 
-/// The first P::edge pixels of a row: at once, or where registers are few one by one.
-template <class P, bool Clip>
+/// The first P::edge pixels of a row: at once, or where registers are few one by one from pixel I on.
+template <class P, bool Clip, int I = 0>
 SN_INLINE void grad_left(GradSums<P>& acc, const DepthwiseGradRows& r, const float* x, const float* dy, index_t u0,
                          index_t u1) {
   if constexpr (P::pixels == P::edge) {
     grad_tile<P, P::edge, P::pad, 0, Clip>(acc, r, x, dy, u0, u1);
   } else {
-    static_assert(P::edge == 2);
-    grad_tile<P, 1, P::pad, 0, Clip>(acc, r, x, dy, u0, u1);
-    grad_tile<P, 1, P::pad - P::S, 0, Clip>(acc, r, x + P::S * lanes, dy + lanes, u0, u1);
+    constexpr int out = P::pad > I * P::S ? P::pad - I * P::S : 0;
+    grad_tile<P, 1, out, 0, Clip>(acc, r, x + I * P::S * lanes, dy + I * lanes, u0, u1);
+    if constexpr (I + 1 < P::edge) grad_left<P, Clip, I + 1>(acc, r, x, dy, u0, u1);
   }
 }
 
 /// The last ones, where R columns of the last pixel's window are left out.
-template <class P, int R, bool Clip>
+template <class P, int R, bool Clip, int I = 0>
 SN_INLINE void grad_right(GradSums<P>& acc, const DepthwiseGradRows& r, const float* x, const float* dy, index_t u0,
                           index_t u1) {
   if constexpr (P::pixels == P::edge) {
     grad_tile<P, P::edge, 0, R, Clip>(acc, r, x, dy, u0, u1);
   } else {
-    constexpr int before = R > P::S ? R - P::S : 0;
-    grad_tile<P, 1, 0, before, Clip>(acc, r, x, dy, u0, u1);
-    grad_tile<P, 1, 0, R, Clip>(acc, r, x + P::S * lanes, dy + lanes, u0, u1);
+    constexpr int before = (P::edge - 1 - I) * P::S, out = R > before ? R - before : 0;
+    grad_tile<P, 1, 0, out, Clip>(acc, r, x + I * P::S * lanes, dy + I * lanes, u0, u1);
+    if constexpr (I + 1 < P::edge) grad_right<P, R, Clip, I + 1>(acc, r, x, dy, u0, u1);
   }
 }
 
@@ -164,20 +171,23 @@ void grad_narrow(const DepthwiseGradRows& r, index_t first, index_t last, float*
     }
 }
 
+/// All passes from row U0 of the kernel on.
+template <int K, int S, int U0 = 0>
+SN_INLINE void grad_passes(const DepthwiseGradRows& r, index_t first, index_t last, index_t c0, index_t c1,
+                           float* sums) {
+  constexpr int most_rows = rows_of_pass(K), rows = U0 + most_rows < K ? most_rows : K - U0;
+  grad_pass<Pass<K, S, U0, rows>>(r, first, last, c0, c1, sums);
+  if constexpr (U0 + rows < K) grad_passes<K, S, U0 + rows>(r, first, last, c0, c1, sums);
+}
+
 /// sums += all taps over rows [first, last) of dy. In bands of columns: the rows under a band stay in the first level
 /// cache.
 template <int K, int S>
 SN_INLINE void grad_rows(const DepthwiseGradRows& r, index_t first, index_t last, float* sums) {
-  constexpr bool halves = K == 5 && !many_registers;
-  using First = Pass<K, S, 0, halves ? 3 : K>;
-  using Second = Pass<K, S, halves ? 3 : 0, halves ? 2 : K>;
-  if (r.ow < 2 * First::edge) return grad_narrow<K, S>(r, first, last, sums);
+  if (r.ow < 2 * Pass<K, S, 0, K>::edge) return grad_narrow<K, S>(r, first, last, sums);
   const index_t bands = (r.ow + 39) / 40;
-  for (index_t band = 0; band < bands; ++band) {
-    const index_t c0 = band * r.ow / bands, c1 = (band + 1) * r.ow / bands;
-    grad_pass<First>(r, first, last, c0, c1, sums);
-    if (halves) grad_pass<Second>(r, first, last, c0, c1, sums);
-  }
+  for (index_t band = 0; band < bands; ++band)
+    grad_passes<K, S>(r, first, last, band * r.ow / bands, (band + 1) * r.ow / bands, sums);
 }
 
 template <int K, int S>

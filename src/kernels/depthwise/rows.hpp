@@ -14,8 +14,9 @@ struct DepthwiseRows {
   const float* weights;
   float* y;  ///< row 0
   index_t yh;
-  index_t w, ow;  ///< width of x and y
-  bool add;       ///< y += instead of y =
+  index_t w, ow;                ///< width of x and y
+  bool add;                     ///< y += instead of y =
+  const float* bias = nullptr;  ///< one number for each channel, unless y is added to
 };
 
 /// The same for the gradient of the weights; stride as the kernel says.

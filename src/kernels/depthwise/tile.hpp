@@ -14,14 +14,17 @@ namespace {
 namespace simd {
 
 /// Widest tile for a kernel of K columns. With 32 registers 8, 12 and 20 pixels were measured for 5x5: 20 wins by 6 %.
+/// Half of it is no less than K/2: only the outermost tiles of a row leave columns out.
 template <int K>
 inline constexpr int widest =
 #if defined(__AVX512F__) || (defined(__ARM_NEON) && !defined(SN_PORTABLE))
-    20;
+    K >= 7 ? 14 : 20;
 #elif defined(__FMA__)
-    K == 5 ? 10 : 12;
+    K >= 7   ? 8
+    : K == 5 ? 10
+             : 12;
 #else  // a product needs a register of its own
-    K == 5 ? 8 : 10;
+    K >= 5 ? 8 : 10;
 #endif
 
 template <int K_, int S_>
@@ -61,6 +64,7 @@ struct TapRows {
   const float* w;
   index_t w_step, w_tap;  ///< to the next kernel row, to the next tap of a row: negative when the taps are turned
   index_t rows;
+  const float* bias;   ///< what sums begin with; null for zero
   const float* ahead;  ///< the row that the next row of y reads for the first time; null where it is near anyway
 };
 
@@ -68,7 +72,7 @@ template <class W, int PX, bool L, int R>
 SN_INLINE void tap_row(Vec (&acc)[PX], const float* x, const float* w, index_t w_tap) {
   constexpr int begin = W::first(L), end = W::last(PX, R);
   Vec taps[W::K];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int k = 0; k < W::K; ++k) taps[k] = load(w + k * w_tap);
 #pragma GCC unroll 64
   for (int i = begin; i < end; ++i) {
@@ -76,7 +80,7 @@ SN_INLINE void tap_row(Vec (&acc)[PX], const float* x, const float* w, index_t w
     // Else GCC folds the load into each multiply-add, which makes the loop bound by loads: 3x3 falls from 84 to 63 % of
     // peak.
     pin(v);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int k = 0; k < W::K; ++k) {
       const int p = W::pixel(i, k);
       if (p >= 0 && p < PX) acc[p] = fma(v, taps[k], acc[p]);
@@ -86,13 +90,15 @@ SN_INLINE void tap_row(Vec (&acc)[PX], const float* x, const float* w, index_t w
 
 template <class W, int PX, bool L, int R>
 void tap_tile(const TapRows& t, float* y, bool add) {
+  static_assert((widest<W::K> + 1) / 2 >= W::pad);
   Vec acc[PX];
   if (add) {
 #pragma GCC unroll 32
     for (int p = 0; p < PX; ++p) acc[p] = load(y + p * lanes);
   } else {
+    const Vec start = t.bias ? load(t.bias) : zero();
 #pragma GCC unroll 32
-    for (int p = 0; p < PX; ++p) acc[p] = zero();
+    for (int p = 0; p < PX; ++p) acc[p] = start;
   }
   // A few lines ahead with each kernel row, not all at once: the cache can wait for so many only.
   constexpr int columns = W::spreads ? (PX + 1) / 2 : PX * W::S, each = (columns + W::K - 1) / W::K;

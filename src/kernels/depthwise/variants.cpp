@@ -24,14 +24,17 @@ template <int K>
 bool forward(const DepthwiseArgs& a) {
   return common<K>(a, a.h, a.w, a.oh, a.ow);
 }
+bool forward_large(const DepthwiseArgs& a) { return a.stride == 1 && (forward<7>(a) || forward<9>(a)); }
 template <int K>
 bool backward(const DepthwiseArgs& a) {
   return common<K>(a, a.oh, a.ow, a.h, a.w);
 }
+bool backward_large(const DepthwiseArgs& a) { return a.stride == 1 && (backward<7>(a) || backward<9>(a)); }
 template <int K>
 bool gradient(const DepthwiseGradArgs& a) {
   return common<K>(a, a.h, a.w, a.oh, a.ow);
 }
+bool gradient_large(const DepthwiseGradArgs& a) { return a.stride == 1 && (gradient<7>(a) || gradient<9>(a)); }
 
 /// Tasks of about 3200 pixels: enough of them for several threads on large maps, and short chains where the moments of
 /// each strip are summed in float.
@@ -48,16 +51,19 @@ index_t workspace_parts(const DepthwiseGradArgs& a, index_t lanes) {
 constexpr DepthwiseVariant fwd[] = {
     {"k5", &Kernels::depthwise_k5, forward<5>, strip_rows},
     {"k3", &Kernels::depthwise_k3, forward<3>, strip_rows},
+    {"k7k9", &Kernels::depthwise_k7k9, forward_large, strip_rows},
     {"any", &Kernels::depthwise_any, anything<DepthwiseArgs>, strip_rows},
 };
 constexpr DepthwiseVariant bwd_x[] = {
     {"k5", &Kernels::depthwise_bwd_x_k5, backward<5>, strip_rows},
     {"k3", &Kernels::depthwise_bwd_x_k3, backward<3>, strip_rows},
+    {"k7k9", &Kernels::depthwise_bwd_x_k7k9, backward_large, strip_rows},
     {"any", &Kernels::depthwise_bwd_x_any, anything<DepthwiseArgs>, strip_rows},
 };
 constexpr DepthwiseGradVariant bwd_w[] = {
     {"k5", &Kernels::depthwise_bwd_w_k5, gradient<5>, workspace_parts},
     {"k3", &Kernels::depthwise_bwd_w_k3, gradient<3>, workspace_parts},
+    {"k7k9", &Kernels::depthwise_bwd_w_k7k9, gradient_large, workspace_parts},
     {"any", &Kernels::depthwise_bwd_w_any, anything<DepthwiseGradArgs>, workspace_any},
 };
 

@@ -53,29 +53,33 @@ Plane plane_of(const GsBackwardArgs& p, index_t n, index_t b) {
 /// Moves the window to rows [first, end): what it has already goes to its front, the rest is computed.
 void advance(const GsBackwardArgs& p, const Plane& t, Window& w, index_t first, index_t end) {
   const index_t kept = most(0, w.end - first), from = (first - w.first) * w.row;
+  // Behind a pointer they would be read again after every store.
+  const index_t row = w.row, z1h = p.z1.sh, z2h = p.z2.sh, gh = p.g.sh;
+  float *a = w.a, *slope = w.slope, *dz = w.dz;
   if (from > 0)
-    for (index_t i = 0; i < kept * w.row; i += lanes) {
-      store(w.a + i, load(w.a + from + i));
-      store(w.slope + i, load(w.slope + from + i));
-      store(w.dz + i, load(w.dz + from + i));
+    for (index_t i = 0; i < kept * row; i += lanes) {
+      store(a + i, load(a + from + i));
+      store(slope + i, load(slope + from + i));
+      store(dz + i, load(dz + from + i));
     }
+  a += kept * row;
+  slope += kept * row;
+  dz += kept * row;
+  const index_t rows = end - first - kept;
+  const float *z1 = t.z1 + (first + kept) * z1h, *z2 = t.z2 + (first + kept) * z2h, *g = t.g + (first + kept) * gh;
+  const Vec scale = t.scale1, bias = t.bias1, mean = t.mean2, P = t.p, Q = t.q, R = t.r;
+  const float act_slope = p.slope;
   with_act(p.act, [&]<Act act>() {
-    for (index_t r = first + kept; r < end; ++r) {
-      const float* z1 = t.z1 + r * p.z1.sh;
-      const index_t to = (r - first) * w.row;
-      for (index_t i = 0; i < w.row; i += lanes) {
-        Vec a;
-        store(w.slope + to + i, simd::activate_grad<act>(p.slope, fma(load(z1 + i), t.scale1, t.bias1), a));
-        store(w.a + to + i, a);
+    for (index_t r = 0; r < rows; ++r, z1 += z1h)
+      for (index_t i = 0; i < row; i += lanes) {
+        Vec v;
+        store(slope + r * row + i, simd::activate_grad<act>(act_slope, fma(load(z1 + i), scale, bias), v));
+        store(a + r * row + i, v);
       }
-    }
   });
-  for (index_t r = first + kept; r < end; ++r) {
-    const float *z2 = t.z2 + r * p.z2.sh, *g = t.g + r * p.g.sh;
-    float* dz = w.dz + (r - first) * w.row;
-    for (index_t i = 0; i < w.row; i += lanes)
-      store(dz + i, fma(t.p, load(g + i), fma(t.q, sub(load(z2 + i), t.mean2), t.r)));
-  }
+  for (index_t r = 0; r < rows; ++r, z2 += z2h, g += gh)
+    for (index_t i = 0; i < row; i += lanes)
+      store(dz + r * row + i, fma(P, load(g + i), fma(Q, sub(load(z2 + i), mean), R)));
   w.first = first;
   w.end = end;
 }
@@ -83,7 +87,7 @@ void advance(const GsBackwardArgs& p, const Plane& t, Window& w, index_t first, 
 /// Row i: g1 and its sums.
 SN_INLINE void finish_row(const GsBackwardArgs& p, const Plane& t, const Window& w, index_t i, Vec (&s)[2],
                           Vec (&q)[2]) {
-  const index_t at = (i - w.first) * w.row;
+  const index_t width = w.row, at = (i - w.first) * width;
   const float *ga = w.ga + at, *slope = w.slope + at, *z1 = t.z1 + i * p.z1.sh;
   const float* da = t.da ? t.da + i * p.da.sh : nullptr;
   float* g = t.g + i * p.g.sh;
@@ -92,6 +96,7 @@ SN_INLINE void finish_row(const GsBackwardArgs& p, const Plane& t, const Window&
   const index_t ahead = p.strip + p.k / 2;
   const float *z1_ahead = z1 + ahead * p.z1.sh, *g_ahead = g + ahead * p.g.sh;
   const float *z2_ahead = t.z2 + (i + ahead) * p.z2.sh, *da_ahead = da ? da + 2 * p.da.sh : g_ahead;
+  const Vec mean = t.mean1;
   const auto pixel = [&](index_t x, int chain) SN_INLINE_BODY {
     Vec v = load(ga + x);
     if (da) v = simd::add(v, load(da + x));
@@ -102,14 +107,14 @@ SN_INLINE void finish_row(const GsBackwardArgs& p, const Plane& t, const Window&
     prefetch_second(da_ahead + x);
     store(g + x, v);
     s[chain] = simd::add(s[chain], v);
-    q[chain] = fma(v, sub(load(z1 + x), t.mean1), q[chain]);
+    q[chain] = fma(v, sub(load(z1 + x), mean), q[chain]);
   };
   index_t x = 0;
-  for (; x + 2 * lanes <= w.row; x += 2 * lanes) {
+  for (; x + 2 * lanes <= width; x += 2 * lanes) {
     pixel(x, 0);
     pixel(x + lanes, 1);
   }
-  if (x < w.row) pixel(x, 0);
+  if (x < width) pixel(x, 0);
 }
 
 void backward_plane(const GsBackwardArgs& p, index_t n, index_t b) {

@@ -15,12 +15,13 @@ using namespace simd;  // NOLINT(google-build-using-namespace): helpers of this 
 
 /// a = act(z scale + bias) in rows of w pixels.
 void activate_rows(const GsForwardArgs& p, const float* z, float* a, index_t rows, Vec scale, Vec bias) {
+  // Behind a pointer they would be read again after every store.
+  const index_t row = p.w * lanes, zh = p.z1.sh, ah = p.a.sh;
+  const float slope = p.slope;
   with_act(p.act, [&]<Act act>() {
-    for (index_t r = 0; r < rows; ++r)
+    for (index_t r = 0; r < rows; ++r, z += zh, a += ah)
 #pragma GCC unroll 2
-      for (index_t i = 0; i < p.w; ++i)
-        store(a + r * p.a.sh + i * lanes,
-              simd::activate<act>(p.slope, fma(load(z + r * p.z1.sh + i * lanes), scale, bias)));
+      for (index_t i = 0; i < row; i += lanes) store(a + i, simd::activate<act>(slope, fma(load(z + i), scale, bias)));
   });
 }
 

@@ -68,7 +68,7 @@ void moments(const BnArgs& a, index_t first, index_t last) noexcept {
                  .var = a.var});
 }
 
-template <Act act>
+template <Act act, bool past>
 SN_INLINE void normalise(const BnArgs& a, index_t first, index_t last) {
   const bool dense = a.zh == a.w * lanes && a.yh == a.w * lanes;
   for_each_part(a.n, first, last, a.h, moments_strip(a.h, a.w), [&](const Part& p) SN_INLINE_BODY {
@@ -76,9 +76,15 @@ SN_INLINE void normalise(const BnArgs& a, index_t first, index_t last) {
     const float* z = a.z + p.n * a.zn + p.b * a.zb + p.row * a.zh;
     float* y = a.y + p.n * a.yn + p.b * a.yb + p.row * a.yh;
     const Span span = span_of(p.rows, a.w, dense);
-    for (index_t r = 0; r < span.rows; ++r)
-      for (index_t i = 0; i < span.floats; i += lanes)
-        store(y + r * a.yh + i, activate<act>(a.slope, fma(load(z + r * a.zh + i), scale, bias)));
+    const index_t zh = a.zh, yh = a.yh;  // behind a pointer they would be read again after every store
+    const float slope = a.slope;
+    for (index_t r = 0; r < span.rows; ++r, z += zh, y += yh)
+#pragma GCC unroll 2
+      for (index_t i = 0; i < span.floats; i += lanes) {
+        const Vec v = activate<act>(slope, fma(load(z + i), scale, bias));
+        past ? store_past(y + i, v) : store(y + i, v);
+      }
+    if (past) stored_past();
   });
 }
 
@@ -87,18 +93,19 @@ SN_INLINE void normalise(const BnArgs& a, index_t first, index_t last) {
 void bn_moments(const BnArgs& a) noexcept { moments(a, 0, a.blocks); }
 
 void bn_act(const BnArgs& a) noexcept {
-  with_act(a.act, [&]<Act act>() { normalise<act>(a, 0, a.blocks); });
+  with_act(a.act, [&]<Act act>() { normalise<act, false>(a, 0, a.blocks); });
 }
 
 void bn_act_train(const BnArgs& a) noexcept {
   const index_t group = blocks_in_cache(a.n, a.h, a.w, 2);
+  const bool past = a.y != a.z && past_caches(a.y, a.n * a.blocks * a.h * a.w * lanes, a.yn | a.yb | a.yh);
   with_act(a.act, [&]<Act act>() {
     for (index_t b = 0; b < a.blocks; b += group) {
       const index_t last = least(b + group, a.blocks), c = b * lanes;
       moments(a, b, last);
       bn_fold((last - b) * lanes, a.mean + c, a.var + c, a.gamma ? a.gamma + c : nullptr, a.beta ? a.beta + c : nullptr,
               a.eps, a.scale + c, a.bias + c);
-      normalise<act>(a, b, last);
+      past ? normalise<act, true>(a, b, last) : normalise<act, false>(a, b, last);
     }
   });
 }
