@@ -392,25 +392,6 @@ SN_INLINE void prefetch(const float* p) { __builtin_prefetch(p, 0, 3); }
 /// The same for a line that will be written.
 SN_INLINE void prefetch_write(float* p) { __builtin_prefetch(p, 1, 3); }
 
-/// Is p a place for store_past?
-SN_INLINE bool on_vector(const float* p) { return reinterpret_cast<std::uintptr_t>(p) % sizeof(Vec) == 0; }
-/// Past the caches, where there is such a thing: for maps that do not stay in them. p lies on a vector. Ends with
-/// stored_past() before another thread may read it.
-SN_INLINE void store_past(float* p, Vec v) {
-#if defined(__AVX512F__)
-  _mm512_stream_ps(p, v);
-#elif defined(__AVX2__)
-  _mm256_stream_ps(p, v);
-#else
-  store(p, v);
-#endif
-}
-SN_INLINE void stored_past() {
-#if defined(__AVX2__)
-  _mm_sfence();
-#endif
-}
-
 SN_INLINE constexpr index_t least(index_t a, index_t b) { return a < b ? a : b; }
 SN_INLINE constexpr index_t most(index_t a, index_t b) { return a > b ? a : b; }
 

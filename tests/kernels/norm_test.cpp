@@ -71,7 +71,7 @@ struct Doubles {
   [[nodiscard]] View<const double> in() const { return view; }
 };
 
-/// The last one is written past the caches.
+/// The last one is larger than a second level cache.
 const std::vector<Shape> maps{{1, 1, 1, 2},    {2, 3, 5, 7},    {3, 16, 20, 20},  {2, 17, 1, 9},
                               {1, 17, 40, 52}, {1, 5, 2, 1500}, {1, 16, 159, 310}};
 

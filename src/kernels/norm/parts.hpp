@@ -35,13 +35,6 @@ SN_INLINE index_t blocks_in_cache(index_t n, index_t h, index_t w, index_t maps)
   return most(1, bytes / most(1, n * h * w * lanes * maps * index_t{sizeof(float)}));
 }
 
-/// Is a map of so many floats written past the caches? Large ones gain up to a quarter, as no line is read before it is
-/// written; those that would have stayed in the last level cache lose as much. `strides` is an or of all of them.
-SN_INLINE bool past_caches(const float* y, index_t floats, index_t strides) {
-  constexpr index_t bytes = index_t{3} << 20;
-  return floats * index_t{sizeof(float)} >= bytes && on_vector(y) && strides % lanes == 0;
-}
-
 /// The rows of a part as one long row where the maps have no gaps between rows.
 struct Span {
   index_t rows, floats;

@@ -68,7 +68,7 @@ void moments(const BnArgs& a, index_t first, index_t last) noexcept {
                  .var = a.var});
 }
 
-template <Act act, bool past>
+template <Act act>
 SN_INLINE void normalise(const BnArgs& a, index_t first, index_t last) {
   const bool dense = a.zh == a.w * lanes && a.yh == a.w * lanes;
   for_each_part(a.n, first, last, a.h, moments_strip(a.h, a.w), [&](const Part& p) SN_INLINE_BODY {
@@ -80,11 +80,8 @@ SN_INLINE void normalise(const BnArgs& a, index_t first, index_t last) {
     const float slope = a.slope;
     for (index_t r = 0; r < span.rows; ++r, z += zh, y += yh)
 #pragma GCC unroll 2
-      for (index_t i = 0; i < span.floats; i += lanes) {
-        const Vec v = activate<act>(slope, fma(load(z + i), scale, bias));
-        past ? store_past(y + i, v) : store(y + i, v);
-      }
-    if (past) stored_past();
+      for (index_t i = 0; i < span.floats; i += lanes)
+        store(y + i, activate<act>(slope, fma(load(z + i), scale, bias)));
   });
 }
 
@@ -93,19 +90,18 @@ SN_INLINE void normalise(const BnArgs& a, index_t first, index_t last) {
 void bn_moments(const BnArgs& a) noexcept { moments(a, 0, a.blocks); }
 
 void bn_act(const BnArgs& a) noexcept {
-  with_act(a.act, [&]<Act act>() { normalise<act, false>(a, 0, a.blocks); });
+  with_act(a.act, [&]<Act act>() { normalise<act>(a, 0, a.blocks); });
 }
 
 void bn_act_train(const BnArgs& a) noexcept {
   const index_t group = blocks_in_cache(a.n, a.h, a.w, 2);
-  const bool past = a.y != a.z && past_caches(a.y, a.n * a.blocks * a.h * a.w * lanes, a.yn | a.yb | a.yh);
   with_act(a.act, [&]<Act act>() {
     for (index_t b = 0; b < a.blocks; b += group) {
       const index_t last = least(b + group, a.blocks), c = b * lanes;
       moments(a, b, last);
       bn_fold((last - b) * lanes, a.mean + c, a.var + c, a.gamma ? a.gamma + c : nullptr, a.beta ? a.beta + c : nullptr,
               a.eps, a.scale + c, a.bias + c);
-      past ? normalise<act, true>(a, b, last) : normalise<act, false>(a, b, last);
+      normalise<act>(a, b, last);
     }
   });
 }

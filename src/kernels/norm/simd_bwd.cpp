@@ -68,7 +68,7 @@ void finish(const BnGradArgs& a, index_t first, index_t last) noexcept {
 }
 
 /// dz = P g + Q (z - mean) + R, where from is g, or dy and g is computed.
-template <Act act, bool stored, bool past>
+template <Act act, bool stored>
 SN_INLINE void apply(const BnGradArgs& a, index_t first, index_t last) {
   const index_t channels = a.blocks * lanes, dense_h = a.w * lanes;
   const float* source = stored ? a.g : a.dy;
@@ -90,10 +90,8 @@ SN_INLINE void apply(const BnGradArgs& a, index_t first, index_t last) {
       for (index_t i = 0; i < span.floats; i += lanes) {
         const Vec zv = load(z + i);
         const Vec f = load(from + i), g = stored ? f : gradient<act>(slope, f, zv, scale, bias);
-        const Vec v = fma(P, g, fma(Q, sub(zv, mean), R));
-        past ? store_past(dz + i, v) : store(dz + i, v);
+        store(dz + i, fma(P, g, fma(Q, sub(zv, mean), R)));
       }
-    if (past) stored_past();
   });
 }
 
@@ -105,8 +103,8 @@ void bn_act_bwd_sums(const BnGradArgs& a) noexcept {
 }
 
 void bn_act_bwd_apply(const BnGradArgs& a) noexcept {
-  if (a.g) return apply<Act::none, true, false>(a, 0, a.blocks);
-  with_act(a.act, [&]<Act act>() { apply<act, false, false>(a, 0, a.blocks); });
+  if (a.g) return apply<Act::none, true>(a, 0, a.blocks);
+  with_act(a.act, [&]<Act act>() { apply<act, false>(a, 0, a.blocks); });
 }
 
 /// g is stored in dz between the passes. Computing it twice instead takes 1.35 of the time where the maps lie in the
@@ -118,15 +116,13 @@ void bn_act_bwd(const BnGradArgs& args) noexcept {
   a.gb = a.dzb;
   a.gh = a.dzh;
   const index_t group = blocks_in_cache(a.n, a.h, a.w, 3);
-  const bool past =
-      a.dz != a.dy && a.dz != a.z && past_caches(a.dz, a.n * a.blocks * a.h * a.w * lanes, a.dzn | a.dzb | a.dzh);
   with_act(a.act, [&]<Act act>() {
     for (index_t b = 0; b < a.blocks; b += group) {
       const index_t last = least(b + group, a.blocks);
       constexpr bool stored = act != Act::none;
       sums<act, stored>(a, b, last);
       finish(a, b, last);
-      past ? apply<Act::none, stored, !stored>(a, b, last) : apply<Act::none, stored, false>(a, b, last);
+      apply<Act::none, stored>(a, b, last);
     }
   });
 }
