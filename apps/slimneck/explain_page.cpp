@@ -1,6 +1,7 @@
 #include "explain_page.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "cli.hpp"
 
@@ -30,6 +31,9 @@ constexpr const char* style =
     ".scroll{overflow-x:auto}svg{background:#fafafa;border:1px solid #ddd;width:100%;height:auto}"
     "rect:hover{stroke:#000}dl{display:grid;grid-template-columns:max-content auto;gap:2px 1em}dd{margin:0}";
 
+/// Of boxes by the step that makes them: neighbours in time differ.
+constexpr std::array colours{"#7fb3d5", "#f0b27a", "#82c99d", "#d7a1c4", "#c9c27a", "#a3a8e0", "#e59a92", "#7cc7c3"};
+
 constexpr double width = 1160, height = 460, left = 60, bottom = 24;
 
 /// Time by address: each value is a box as long as it is kept and as high as its bytes.
@@ -41,12 +45,11 @@ std::string memory_map(const std::vector<PlanBuffer>& buffers, const PlanStats& 
   std::string svg = format("<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"memory map\">", width, height);
   for (const PlanBuffer& b : buffers) {
     const double from = x(b.first_step), to = x(b.last_step + 1), top = y(static_cast<double>(b.offset + b.bytes));
-    // A turn of the golden angle gives neighbours in time colours that differ.
-    const int hue = static_cast<int>(137.5 * b.first_step) % 360;
+    const char* colour = colours[static_cast<std::size_t>(b.first_step) % colours.size()];
     svg += format(
-        "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%d 55%% 70%%)\" "
+        "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"%s\" "
         "stroke=\"#fff\" stroke-width=\"0.4\"><title>",
-        from, top, to - from, y(static_cast<double>(b.offset)) - top, hue);
+        from, top, to - from, y(static_cast<double>(b.offset)) - top, colour);
     svg += escaped(b.name) + format(": %.3f MiB at %zu, steps %d to %d</title></rect>", mib(b.bytes), b.offset,
                                     b.first_step, b.last_step);
   }
