@@ -91,17 +91,35 @@ void step(Plan& plan, bool train, Timeline* timeline = nullptr) {
   if (train) plan.backward(timeline);
 }
 
-/// Largest difference over the largest value.
-double distance(const Numbers& a, const Numbers& b) {
+double largest(const Numbers& v) {
+  float size = 0;
+  for (const float x : v) size = std::max(size, std::abs(x));
+  return static_cast<double>(size);
+}
+
+/// Largest difference over `size`.
+double distance(const Numbers& a, const Numbers& b, double size) {
   if (a.size() != b.size()) throw Error("results differ in size");
-  double difference = 0, size = 0;
+  double difference = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
     if (!std::isfinite(x) || !std::isfinite(y)) return INFINITY;
     difference = std::max(difference, std::abs(x - y));
-    size = std::max(size, std::abs(x));
   }
   return size > 0 ? difference / size : difference;
+}
+
+/// What a difference in the gradient of a parameter is compared with. Where only sums lie between a layer and the next
+/// batch norm, that takes out the shift, whose gradient is then nothing but rounding: hence the factor's beside it.
+double size_of_gradient(Parameters& parameters, const Parameters::Entry& e) {
+  double size = largest(plain(parameters.gradient<float>(e)));
+  const std::string_view shift = ".bias";
+  if (!e.name.ends_with(shift)) return size;
+  const int factor = parameters.find(e.name.substr(0, e.name.size() - shift.size()) + ".weight");
+  if (factor < 0) return size;
+  const Parameters::Entry& beside = parameters.entries()[static_cast<std::size_t>(factor)];
+  if (beside.dims.size() == 1) size = std::max(size, largest(plain(parameters.gradient<float>(beside))));
+  return size;
 }
 
 /// Every convolution adds an error of 2 u (4 + 2 sqrt K) of its result, K the terms of its sums, to what comes in, and
@@ -195,20 +213,23 @@ class Run {
     step(plan, p.train);
     peer.run();
     std::string worst;
-    const auto look = [&](const std::string& name, const Numbers& ours, const Numbers& theirs) {
-      const double error = distance(ours, theirs);
+    const auto look = [&](const std::string& name, const Numbers& ours, const Numbers& theirs, double size) {
+      const double error = distance(ours, theirs, size);
       if (error > row.error || worst.empty()) {
         row.error = error;
         worst = name;
       }
     };
     const std::vector<Output>& outputs = p.network->graph.outputs();
-    for (std::size_t i = 0; i < outputs.size(); ++i)
-      look(outputs[i].name, plain(plan.output(outputs[i].name)), peer.output(i));
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const Numbers ours = plain(plan.output(outputs[i].name));
+      look(outputs[i].name, ours, peer.output(i), largest(ours));
+    }
     if (!p.train) return worst;
     for (const Parameters::Entry& e : p.parameters->entries())
       if (const Numbers theirs = peer.gradient(e.name); !theirs.empty())
-        look("the gradient of " + e.name, plain(p.parameters->gradient<float>(e)), theirs);
+        look("the gradient of " + e.name, plain(p.parameters->gradient<float>(e)), theirs,
+             size_of_gradient(*p.parameters, e));
     return worst;
   }
 

@@ -1,12 +1,11 @@
 // The way forward of a network from oneDNN's primitives: maps, and everything but convolutions.
 #ifdef SLIMNECK_WITH_ONEDNN
 
-#include "onednn_network.hpp"
-
 #include <algorithm>
 #include <optional>
 
 #include "measure/machine.hpp"
+#include "onednn_network_training.hpp"
 #include "slimneck/ops.hpp"
 
 namespace slimneck::bench::onednn {
@@ -113,12 +112,24 @@ Map NetworkForward::place(int i) {
   return map;
 }
 
-Map NetworkForward::part(const Map& whole, const Dims& dims, index_t first) {
+Map NetworkForward::part(const Map& whole, index_t channels, const Dims& dims, index_t first) {
   if (block_ > 0 && best() && first % block_ == 0 && dims[1] % block_ == 0)
     return {whole.data, Tape::memory(maps(dims), static_cast<float*>(whole.at()) + first * dims[2] * dims[3])};
   const Map copied = fresh(maps(dims));
-  const Memory from(whole.desc().submemory_desc(dims, {0, first, 0, 0}), cpu_engine(), whole.at());
-  tape_.add(Tape::reorder(from, copied.memory));
+  const auto cut = [&](const Map& from) {
+    const Memory there(from.desc().submemory_desc(dims, {0, first, 0, 0}), cpu_engine(), from.at());
+    tape_.add(Tape::reorder(there, copied.memory));
+  };
+  if (tag_ == Tag::nhwc || (first % block_of(tag_) == 0 && dims[1] % block_of(tag_) == 0)) {
+    cut(whole);
+    return copied;
+  }
+  // Formats in blocks cannot be cut within one.
+  Dims all = dims;
+  all[1] = channels;
+  const Map plain = fresh({all, f32, Tag::nhwc});
+  copy(whole, plain);
+  cut(plain);
   return copied;
 }
 
@@ -128,7 +139,7 @@ Map NetworkForward::concatenate(int i) {
     index_t first = 0;
     for (std::size_t k = 0; k < node(i).inputs.size(); ++k) {
       const Dims size = dims(node(i).inputs[k].node);
-      const Map piece = part(y, size, first);
+      const Map piece = part(y, node(i).shapes[0].c, size, first);
       if (piece.at() != in(i, k).at()) copy(in(i, k), piece);
       first += size[1];
     }
@@ -170,7 +181,7 @@ int NetworkForward::shuffle_group(int i) const {
 Map NetworkForward::slice(int i) {
   const std::vector<index_t>& channels = order(node(i).inputs[0].node);
   if (!std::is_sorted(channels.begin(), channels.end())) throw Error("node " + node(i).name + " slices a shuffled map");
-  const Map piece = part(in(i), dims(i), node(i).attributes.integer("first"));
+  const Map piece = part(in(i), graph_.shape(node(i).inputs[0]).c, dims(i), node(i).attributes.integer("first"));
   if (wiring_.homes[index(i)].root < 0) return piece;
   const Map y = place(i);
   copy(piece, y);
@@ -248,7 +259,8 @@ std::unique_ptr<NetworkPeer> make_onednn_network(const NetworkProblem& problem) 
   using onednn::NetworkForward;
   using Made = std::unique_ptr<NetworkForward>;
   const auto make = [&problem](onednn::Tag tag) -> Made {
-    Made made = std::make_unique<NetworkForward>(problem, tag);
+    Made made = problem.train ? std::make_unique<onednn::NetworkTraining>(problem, tag)
+                              : std::make_unique<NetworkForward>(problem, tag);
     made->build();
     return made;
   };

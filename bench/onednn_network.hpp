@@ -50,8 +50,8 @@ class NetworkForward : public NetworkPeer {
   Map fresh(const Desc& d);
   /// Memory for what node i computes.
   Map place(int i);
-  /// Channels of a map as a map of its own, where they lie in one piece; else a copy, which is a step.
-  Map part(const Map& whole, const Dims& dims, index_t first);
+  /// Some of a map's `channels` as a map of its own, where they lie in one piece; else a copy, which is a step.
+  Map part(const Map& whole, index_t channels, const Dims& dims, index_t first);
   void copy(const Map& from, const Map& to) { tape_.add(Tape::reorder(from.memory, to.memory)); }
 
   [[nodiscard]] Convolution convolution_of(int i) const;

@@ -68,26 +68,31 @@ double Tape::seconds_of(Steps& steps, int runs) {
   return best;
 }
 
-void Tape::add_fastest(const std::vector<MakeSteps>& ways, const std::string& what) {
-  std::vector<Steps> own, rest;
-  for (const MakeSteps& make : ways) try {
-      Steps steps = make();
-      (general(steps) ? rest : own).push_back(std::move(steps));
+std::size_t Tape::add_fastest(const std::vector<MakeSteps>& ways, const std::string& what) {
+  struct Choice {
+    std::size_t way;
+    Steps steps;
+  };
+  std::vector<Choice> own, rest;
+  for (std::size_t i = 0; i < ways.size(); ++i) try {
+      Steps steps = ways[i]();
+      (general(steps) ? rest : own).push_back({i, std::move(steps)});
     } catch (const dnnl::error&) {
       continue;  // it does not have that
     }
-  std::vector<Steps>& choice = own.empty() ? rest : own;
-  if (choice.empty()) throw Error("oneDNN has no way to compute " + what);
+  std::vector<Choice>& choices = own.empty() ? rest : own;
+  if (choices.empty()) throw Error("oneDNN has no way to compute " + what);
   std::size_t best = 0;
   double best_time = 0;
-  for (std::size_t i = 0; i < choice.size() && choice.size() > 1; ++i) {
-    fit_scratchpad(choice[i]);
-    const double time = seconds_of(choice[i], 4);
+  for (std::size_t i = 0; i < choices.size() && choices.size() > 1; ++i) {
+    fit_scratchpad(choices[i].steps);
+    const double time = seconds_of(choices[i].steps, 4);
     if (i > 0 && time >= best_time) continue;
     best = i;
     best_time = time;
   }
-  add(std::move(choice[best]));
+  add(std::move(choices[best].steps));
+  return choices[best].way;
 }
 
 Tape::Buffer Tape::buffer(std::size_t bytes) {

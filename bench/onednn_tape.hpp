@@ -49,8 +49,8 @@ class Tape {
   void add(Steps steps);
   void add(Step step);
   /// Adds the fastest way to do something. Ways that oneDNN refuses are left out; its general code ("ref") is tried
-  /// only where there is nothing else.
-  void add_fastest(const std::vector<MakeSteps>& ways, const std::string& what);
+  /// only where there is nothing else. Returns which it was.
+  std::size_t add_fastest(const std::vector<MakeSteps>& ways, const std::string& what);
 
   [[nodiscard]] Buffer buffer(std::size_t bytes);
   [[nodiscard]] Memory memory(const Desc& d) const { return {d, cpu_engine()}; }
