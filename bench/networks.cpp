@@ -36,8 +36,9 @@ constexpr index_t picture_channels = 4;
 }  // namespace
 
 std::string_view name_of(Work work) {
-  constexpr std::array<std::string_view, work_count> names{
-      "conv1x1", "conv3x3s1", "conv3x3s2", "stem", "conv other", "depthwise", "gsconv", "norm/act", "pool/up", "other"};
+  constexpr std::array<std::string_view, work_count> names{"conv1x1",    "conv3x3s1",  "conv3x3s2", "stem",
+                                                           "conv other", "depthwise",  "gsconv",    "norm/act",
+                                                           "pool/up",    "parameters", "other"};
   return names[static_cast<std::size_t>(work)];
 }
 
@@ -74,6 +75,7 @@ Work Network::shape_of(int i) const {
 }
 
 Work Network::work_of(const PlanStep& step) const {
+  if (step.kernel == "accumulate" || step.kernel == "assign") return Work::parameters;
   if (step.op == "gs_pair" || step.op == "gs_pair_bwd") return Work::gsconv;
   const auto starts = [&step](std::string_view text) { return step.op.starts_with(text); };
   if (starts("conv"))

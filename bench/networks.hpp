@@ -20,9 +20,10 @@ enum class Work : std::uint8_t {
   gsconv,         ///< both convolutions of a GSConv, which slimneck runs as one step, and what lies between them
   norm_act,       ///< batch norm, activation
   pool_upsample,  ///< max pooling, upsampling
+  parameters,     ///< training: weights into the formats of convolutions, gradients out of them
   other           ///< concat, shuffle, sums, reorders
 };
-inline constexpr std::size_t work_count = 10;
+inline constexpr std::size_t work_count = 11;
 using Budget = std::array<double, work_count>;
 std::string_view name_of(Work work);
 

@@ -260,7 +260,7 @@ class Run {
       Budget& b = ours.emplace_back();
       for (std::size_t k = 0; k < steps.size(); ++k)
         b[static_cast<std::size_t>(p.network->work_of(steps[k]))] += timeline.steps[k].ms();
-      if (p.train) b[static_cast<std::size_t>(Work::other)] += timeline.pack.ms();
+      if (p.train) b[static_cast<std::size_t>(Work::parameters)] += timeline.pack.ms();
       theirs.push_back(peer.timed());
     }
     row.slimneck_budget = medians(ours);

@@ -32,14 +32,22 @@ Map NetworkTraining::taken(const Map& x, const Desc& d, Steps& steps) {
   return other;
 }
 
+dnnl::memory NetworkTraining::weights_in(int i, const Desc& d, Steps& steps) {
+  const Convolution c = convolution_of(i);
+  if (best()) return tape_.load(weights(i, {}), c.w, c.plain_w, d);
+  const Desc plain(c.w, f32, c.plain_w);
+  const Memory from = tape_.load(weights(i, {}), c.w, c.plain_w, plain), to = tape_.memory(d);
+  steps.push_back(Tape::reorder(from, to, Work::parameters));
+  return to;
+}
+
 NetworkForward::Steps NetworkTraining::convolved(int i, algorithm how, const Desc& source, const Memory& z) {
   const Convolution c = convolution_of(i);
   const ConvFwd d = forward_of(i, how, source, z.get_desc());
   Steps steps;
   const Map x = taken(in(i), d.src_desc(), steps);
-  Tape::Arguments arguments{{DNNL_ARG_SRC, x.memory},
-                            {DNNL_ARG_WEIGHTS, tape_.load(weights(i, {}), c.w, c.plain_w, d.weights_desc())},
-                            {DNNL_ARG_DST, z}};
+  Tape::Arguments arguments{
+      {DNNL_ARG_SRC, x.memory}, {DNNL_ARG_WEIGHTS, weights_in(i, d.weights_desc(), steps)}, {DNNL_ARG_DST, z}};
   if (node(i).inputs.size() == 3) arguments.insert({DNNL_ARG_BIAS, load(vector(i, 2))});
   steps.push_back(Tape::step<dnnl::convolution_forward>(d, arguments, network_.work_of(i)));
   return steps;
@@ -153,6 +161,10 @@ void NetworkTraining::weights_back(int i, Layer& l, const Map& dz) {
       makers.emplace_back([this, i, &l, &dz, how, f, &dw] { return weights_step(i, l, dz, how, f.x, f.dy, dw); });
     }
   l.dw = made[tape_.add_fastest(makers, "the weight gradient of " + node(i).name)];
+  if (best()) return;
+  const Memory plain = tape_.memory(Desc(c.w, f32, c.plain_w));
+  tape_.add(Tape::reorder(l.dw, plain, Work::parameters));
+  l.dw = plain;
 }
 
 void NetworkTraining::data_back(int i, const Map& dz) {
@@ -164,11 +176,9 @@ void NetworkTraining::data_back(int i, const Map& dz) {
       const ConvBwdX d = conv_bwd_x(cpu_engine(), how, dx.desc(), any(c.w), dz.desc(), c.geometry,
                                     forward_of(i, how, dx.desc(), dz.desc()), Tape::attributes());
       Steps steps;
+      const Memory w = weights_in(i, d.weights_desc(), steps);
       steps.push_back(Tape::step<dnnl::convolution_backward_data>(
-          d,
-          {{DNNL_ARG_DIFF_DST, dz.memory},
-           {DNNL_ARG_WEIGHTS, tape_.load(weights(i, {}), c.w, c.plain_w, d.weights_desc())},
-           {DNNL_ARG_DIFF_SRC, dx.memory}},
+          d, {{DNNL_ARG_DIFF_DST, dz.memory}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DIFF_SRC, dx.memory}},
           backward_work(i)));
       return steps;
     });

@@ -34,6 +34,9 @@ class NetworkTraining final : public NetworkForward {
   [[nodiscard]] ConvFwd forward_of(int i, algorithm how, const Desc& x, const Desc& z) const;
   Steps convolved(int i, algorithm how, const Desc& source, const Memory& z);
   void normalise(int i, Layer& l, const Map& y);
+  /// Weights in the format d. A framework has them plain, where its optimiser wants them, and brings them there in
+  /// every step; and the gradients back.
+  Memory weights_in(int i, const Desc& d, Steps& steps);
   /// x in the format d, and the step that brings it there where it is needed.
   Map taken(const Map& x, const Desc& d, Steps& steps);
 
