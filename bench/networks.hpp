@@ -71,8 +71,9 @@ class NetworkPeer {
 
   /// Inference, or a step of training without the update of the parameters.
   virtual void run() = 0;
-  /// A run in which every step is timed alone: seconds by class.
-  virtual Budget timed() = 0;
+  /// A run in which every step is timed alone: seconds, and what the steps count as.
+  virtual std::vector<double> timed() = 0;
+  [[nodiscard]] virtual std::vector<Work> works() const = 0;
   /// Of the last run, plain.
   virtual Numbers output(std::size_t i) = 0;
   /// Of a parameter, plain; empty where there is none.
@@ -99,12 +100,29 @@ struct NetworkRow {
   std::string peer_kernels;
 };
 
-/// Compares results, then times. Returns the exit status: 1 when the sides disagree.
+// networks_check.cpp
+
+/// Fills the parameters, and makes the rest.
+NetworkProblem network_problem(const Network& network, Parameters& parameters, const Options& options);
+Plan plan_of(const NetworkProblem& problem, const Options& options, bool direct);
+/// Inference, or forward and backward.
+void run_step(Plan& plan, bool train, Timeline* timeline = nullptr);
+
+struct Difference {
+  double error = 0;  ///< the largest one over the largest value
+  double bound = 0;
+  std::string where;
+};
+/// The peer against slimneck's direct algorithms: results, and the gradients of all parameters.
+Difference compare(const NetworkProblem& problem, NetworkPeer& peer, const Options& options);
+
+/// Compares results, then times. Prints while it measures. Returns the exit status: 1 when the sides disagree.
 int run_networks(const Options& options);
 
 // networks_report.cpp
 void print_network_heading(const Options& options, double peak);
 void print_network(const NetworkRow& row);
+void print_network_failure(const NetworkProblem& problem, const Difference& difference);
 void write_networks(const std::string& path, const std::vector<NetworkRow>& rows, const Options& options, double peak);
 
 }  // namespace slimneck::bench

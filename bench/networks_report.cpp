@@ -46,6 +46,12 @@ void print_network(const NetworkRow& r) {
   std::fflush(stdout);
 }
 
+void print_network_failure(const NetworkProblem& p, const Difference& d) {
+  std::printf("ERROR %s %s: the sides disagree: %s is off by %.1e of its largest value, allowed are %.1e\n",
+              p.network->name.c_str(), p.peer().c_str(), d.where.c_str(), d.error, d.bound);
+  std::fflush(stdout);
+}
+
 void write_networks(const std::string& path, const std::vector<NetworkRow>& all, const Options& options, double peak) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const NetworkRow& r : all)

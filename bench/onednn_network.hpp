@@ -26,7 +26,8 @@ class NetworkForward : public NetworkPeer {
   virtual void build();
 
   void run() final { tape_.run(); }
-  Budget timed() final { return tape_.timed(); }
+  std::vector<double> timed() final { return tape_.timed(); }
+  [[nodiscard]] std::vector<Work> works() const final { return tape_.works(); }
   Numbers output(std::size_t i) final;
   Numbers gradient(const std::string&) override { return {}; }
   [[nodiscard]] std::string describe() const final;
@@ -74,7 +75,10 @@ class NetworkForward : public NetworkPeer {
   const Network& network_;
   const Graph& graph_;
   Tag tag_;
-  index_t block_;
+  index_t block_;  ///< channels in a block of the format; 0: it has none
+  /// May blocks of channels be maps of their own? Of one picture they are pieces of memory; of several they are
+  /// strided, which few primitives take.
+  bool pieces_;
   Wiring wiring_;
   Tape tape_;
   std::vector<Map> values_;           ///< by node

@@ -168,7 +168,7 @@ Map NetworkForward::convolve(int i) {
   const bool sums = sum != i, in_place = sums && wiring_.in_place[index(sum)] != 0;
   Map other;
   if (sums) other = in(sum, node(sum).inputs[0].node == i ? 1 : 0);
-  const Map y = in_place ? other : place(sum);
+  Map y = in_place ? other : place(sum);
   std::vector<Tape::MakeSteps> makers;
   for (const Way& way : ways(i, sums, in_place))
     makers.emplace_back([this, i, way, &y, &other] { return steps(i, way, y, other); });

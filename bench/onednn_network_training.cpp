@@ -36,7 +36,8 @@ dnnl::memory NetworkTraining::weights_in(int i, const Desc& d, Steps& steps) {
   const Convolution c = convolution_of(i);
   if (best()) return tape_.load(weights(i, {}), c.w, c.plain_w, d);
   const Desc plain(c.w, f32, c.plain_w);
-  const Memory from = tape_.load(weights(i, {}), c.w, c.plain_w, plain), to = tape_.memory(d);
+  const Memory from = tape_.load(weights(i, {}), c.w, c.plain_w, plain);
+  Memory to = tape_.memory(d);
   steps.push_back(Tape::reorder(from, to, Work::parameters));
   return to;
 }
@@ -54,7 +55,7 @@ NetworkForward::Steps NetworkTraining::convolved(int i, algorithm how, const Des
 }
 
 Map NetworkTraining::convolve(int i) {
-  const Map y = place(i);
+  Map y = place(i);
   Layer& l = layers_[i];
   l.z = normalised(i) ? fresh(y.desc()) : y;
   std::vector<Tape::MakeSteps> makers;
@@ -100,7 +101,7 @@ void NetworkTraining::convolution_back(int i, Gradient g) {
 }
 
 NetworkTraining::Gradient NetworkTraining::normalisation_back(int i, Layer& l, Gradient g) {
-  const Gradient dz = g.writable() ? g : Gradient{fresh(l.z.desc())};
+  Gradient dz = g.writable() ? g : Gradient{fresh(l.z.desc())};
   Map du = g.map;
   const auto [kind, alpha] = activation_of(i);
   if (kind != algorithm::undef) {

@@ -111,7 +111,8 @@ Tape::Buffer Tape::buffer(std::size_t bytes) {
 }
 
 dnnl::memory Tape::load(const Numbers& plain, const Dims& dims, Tag tag, const Desc& d) {
-  const Memory from({dims, f32, tag}, cpu_engine(), const_cast<float*>(plain.data())), to(d, cpu_engine());
+  const Memory from({dims, f32, tag}, cpu_engine(), const_cast<float*>(plain.data()));
+  Memory to(d, cpu_engine());
   dnnl::reorder(from, to).execute(stream_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
   stream_.wait();
   return to;
@@ -131,15 +132,21 @@ void Tape::run() {
   stream_.wait();
 }
 
-Budget Tape::timed() {
-  Budget seconds{};
+std::vector<double> Tape::timed() {
+  std::vector<double> seconds;
   for (Step& s : steps_) {
     const double begin = measure::seconds_now();
     execute(s);
     stream_.wait();
-    seconds[static_cast<std::size_t>(s.work)] += measure::seconds_now() - begin;
+    seconds.push_back(measure::seconds_now() - begin);
   }
   return seconds;
+}
+
+std::vector<Work> Tape::works() const {
+  std::vector<Work> all;
+  for (const Step& s : steps_) all.push_back(s.work);
+  return all;
 }
 
 std::string Tape::kernels() const {

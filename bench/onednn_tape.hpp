@@ -61,7 +61,9 @@ class Tape {
   Numbers plain(const Memory& m, const Dims& dims, Tag tag);
 
   void run();
-  Budget timed();
+  /// Seconds of every step, and what they count as.
+  std::vector<double> timed();
+  [[nodiscard]] std::vector<Work> works() const;
   /// "jit:avx512_core 12, ..."
   [[nodiscard]] std::string kernels() const;
 
