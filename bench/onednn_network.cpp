@@ -29,13 +29,14 @@ double seconds_of(NetworkPeer& peer) {
 
 }  // namespace
 
-NetworkForward::NetworkForward(const NetworkProblem& problem, Tag maps)
+NetworkForward::NetworkForward(const NetworkProblem& problem, Tag maps, bool general)
     : problem_(problem),
       network_(*problem.network),
       graph_(network_.fused),
       tag_(maps),
       block_(block_of(maps)),
-      pieces_(!problem.framework && block_ > 0 && graph_.shape(graph_.outputs()[0].value).n == 1) {
+      pieces_(!problem.framework && block_ > 0 && graph_.shape(graph_.outputs()[0].value).n == 1),
+      tape_(general) {
   WiringOptions options;
   options.free_shuffles = best();
   options.join_sums = best() && !problem.train;
@@ -131,26 +132,28 @@ namespace slimneck::bench {
 std::unique_ptr<NetworkPeer> make_onednn_network(const NetworkProblem& problem) {
   using onednn::NetworkForward;
   using Made = std::unique_ptr<NetworkForward>;
-  const auto make = [&problem](onednn::Tag tag) -> Made {
-    Made made = problem.train ? std::make_unique<onednn::NetworkTraining>(problem, tag)
-                              : std::make_unique<NetworkForward>(problem, tag);
+  const auto make = [&problem](onednn::Tag tag, bool general) -> Made {
+    Made made = problem.train ? std::make_unique<onednn::NetworkTraining>(problem, tag, general)
+                              : std::make_unique<NetworkForward>(problem, tag, general);
     made->build();
     return made;
   };
-  // One at a time: networks in training fill the memory.
-  double best_time = 0;
-  std::optional<onednn::Tag> best;
-  for (const onednn::Tag tag : onednn::map_formats()) try {
-      const Made made = make(tag);
-      const double time = onednn::seconds_of(*made);
-      if (best && time >= best_time) continue;
-      best = tag;
-      best_time = time;
-    } catch (const dnnl::error&) {
-      continue;  // it does not have that
-    }
-  if (!best) throw Error("oneDNN refuses the network in every format");
-  return make(*best);
+  for (const bool general : {false, true}) {
+    // One at a time: networks in training fill the memory.
+    double best_time = 0;
+    std::optional<onednn::Tag> best;
+    for (const onednn::Tag tag : onednn::map_formats()) try {
+        const Made made = make(tag, general);
+        const double time = onednn::seconds_of(*made);
+        if (best && time >= best_time) continue;
+        best = tag;
+        best_time = time;
+      } catch (const dnnl::error&) {
+        continue;  // it does not have that
+      }
+    if (best) return make(*best, general);
+  }
+  throw Error("oneDNN refuses the network in every format");
 }
 
 }  // namespace slimneck::bench

@@ -20,7 +20,7 @@ struct Map {
 /// The way forward, in inference. All maps have one format; a convolution that would like another takes this one.
 class NetworkForward : public NetworkPeer {
  public:
-  NetworkForward(const NetworkProblem& problem, Tag maps);
+  NetworkForward(const NetworkProblem& problem, Tag maps, bool general);
 
   /// Makes all steps. Throws dnnl::error where oneDNN has none for this format, Error where it has none at all.
   virtual void build();

@@ -81,6 +81,7 @@ std::size_t Tape::add_fastest(const std::vector<MakeSteps>& ways, const std::str
       continue;  // it does not have that
     }
   std::vector<Choice>& choices = own.empty() ? rest : own;
+  if (own.empty() && !general_) throw dnnl::error(dnnl_unimplemented, "only general code");
   if (choices.empty()) throw Error("oneDNN has no way to compute " + what);
   std::size_t best = 0;
   double best_time = 0;

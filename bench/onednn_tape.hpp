@@ -30,7 +30,8 @@ class Tape {
   /// at its turn in building is free at its turn in running.
   using Buffer = std::shared_ptr<float>;
 
-  Tape() : stream_(cpu_engine()) {}
+  /// general: whether convolutions may run on oneDNN's general code, which may take a thousand times as long.
+  explicit Tape(bool general) : general_(general), stream_(cpu_engine()) {}
 
   /// Attributes of a primitive whose scratchpad is the common one.
   [[nodiscard]] static primitive_attr attributes() {
@@ -49,7 +50,7 @@ class Tape {
   void add(Steps steps);
   void add(Step step);
   /// Adds the fastest way to do something. Ways that oneDNN refuses are left out; its general code ("ref") is tried
-  /// only where there is nothing else. Returns which it was.
+  /// only where there is nothing else; where it may not run, throws dnnl::error. Returns which it was.
   std::size_t add_fastest(const std::vector<MakeSteps>& ways, const std::string& what);
 
   [[nodiscard]] Buffer buffer(std::size_t bytes);
@@ -77,6 +78,7 @@ class Tape {
   void execute(Step& step) { step.primitive.execute(stream_, step.arguments); }
   double seconds_of(Steps& steps, int runs);
 
+  bool general_;
   dnnl::stream stream_;
   Steps steps_;
   std::vector<std::unique_ptr<Block>> blocks_;
