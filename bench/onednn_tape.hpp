@@ -76,7 +76,7 @@ class Tape {
 
   void fit_scratchpad(Steps& steps);
   void execute(Step& step) { step.primitive.execute(stream_, step.arguments); }
-  double seconds_of(Steps& steps, int runs);
+  double seconds_of(Steps& steps);
 
   bool general_;
   dnnl::stream stream_;
