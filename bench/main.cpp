@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "core/threads.hpp"
+#include "networks.hpp"
 #include "plans.hpp"
 #include "ratios.hpp"
 
@@ -71,6 +72,7 @@ int run(int argc, char** argv) {
   }
   limit_onednn(options.isa);
   if (options.check) return run_check(options);
+  if (options.networks) return run_networks(options);
   if (options.ratios) return run_ratios(options);
   add_all(options);
   add_plans(options);

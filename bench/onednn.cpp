@@ -33,12 +33,12 @@ std::unique_ptr<Side> make_onednn(const Problem& problem) {
 
 namespace onednn {
 
-namespace {
-
 const dnnl::engine& cpu_engine() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   return engine;
 }
+
+namespace {
 
 double seconds_of(Side& side) {
   const auto begin = std::chrono::steady_clock::now();

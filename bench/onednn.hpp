@@ -8,6 +8,9 @@
 
 namespace slimneck::bench::onednn {
 
+/// The one engine; memories of different engines do not meet.
+const dnnl::engine& cpu_engine();
+
 /// A sequence of primitives, and memory for them; formats are the primitives' own, and what has to be brought into
 /// them is brought there once.
 class Chain : public Side {

@@ -32,6 +32,15 @@ using Binary = dnnl::binary::primitive_desc;
 using Concat = dnnl::concat::primitive_desc;
 using ShuffleFwd = dnnl::shuffle_forward::primitive_desc;
 using ShuffleBwd = dnnl::shuffle_backward::primitive_desc;
+using PoolFwd = dnnl::pooling_forward::primitive_desc;
+using PoolBwd = dnnl::pooling_backward::primitive_desc;
+using ResampleFwd = dnnl::resampling_forward::primitive_desc;
+using ResampleBwd = dnnl::resampling_backward::primitive_desc;
+
+/// A window of max pooling.
+struct Window {
+  Dims strides, kernel, before, after;
+};
 
 #if DNNL_VERSION_MAJOR >= 3
 
@@ -50,19 +59,22 @@ inline ConvFwd conv_fwd(const engine& e, prop_kind prop, algorithm kind, const D
   return {e, prop, kind, x, w, bias, y, g.strides, g.dilates, g.before, g.after, attr};
 }
 inline ConvBwdX conv_bwd_x(const engine& e, algorithm kind, const Desc& dx, const Desc& w, const Desc& dy,
-                           const Geometry& g, const ConvFwd& hint) {
-  return {e, kind, dx, w, dy, g.strides, g.dilates, g.before, g.after, hint};
+                           const Geometry& g, const ConvFwd& hint, const primitive_attr& attr = {}) {
+  return {e, kind, dx, w, dy, g.strides, g.dilates, g.before, g.after, hint, attr};
 }
 inline ConvBwdW conv_bwd_w(const engine& e, algorithm kind, const Desc& x, const Desc& dw, const Desc& dy,
-                           const Geometry& g, const ConvFwd& hint) {
-  return {e, kind, x, dw, dy, g.strides, g.dilates, g.before, g.after, hint};
+                           const Geometry& g, const ConvFwd& hint, const primitive_attr& attr = {},
+                           const Desc& dbias = {}) {
+  if (empty(dbias)) return {e, kind, x, dw, dy, g.strides, g.dilates, g.before, g.after, hint, attr};
+  return {e, kind, x, dw, dbias, dy, g.strides, g.dilates, g.before, g.after, hint, attr};
 }
-inline NormFwd norm_fwd(const engine& e, prop_kind prop, const Desc& x, float eps, dnnl::normalization_flags flags) {
-  return {e, prop, x, x, eps, flags};
+inline NormFwd norm_fwd(const engine& e, prop_kind prop, const Desc& x, float eps, dnnl::normalization_flags flags,
+                        const primitive_attr& attr = {}) {
+  return {e, prop, x, x, eps, flags, attr};
 }
-inline NormBwd norm_bwd(const engine& e, const Desc& x, float eps, dnnl::normalization_flags flags,
-                        const NormFwd& hint) {
-  return {e, prop_kind::backward, x, x, x, eps, flags, hint};
+inline NormBwd norm_bwd(const engine& e, const Desc& x, float eps, dnnl::normalization_flags flags, const NormFwd& hint,
+                        const primitive_attr& attr = {}) {
+  return {e, prop_kind::backward, x, x, x, eps, flags, hint, attr};
 }
 inline EltwiseFwd eltwise_fwd(const engine& e, prop_kind prop, algorithm kind, const Desc& x, float alpha) {
   return {e, prop, kind, x, x, alpha, 0.F};
@@ -83,6 +95,20 @@ inline ShuffleFwd shuffle_fwd(const engine& e, prop_kind prop, const Desc& x, in
 inline ShuffleBwd shuffle_bwd(const engine& e, const Desc& x, int group, const ShuffleFwd& hint) {
   return {e, x, x, 1, group, hint};
 }
+inline PoolFwd pool_fwd(const engine& e, prop_kind prop, const Desc& x, const Desc& y, const Window& w,
+                        const primitive_attr& attr) {
+  return {e, prop, algorithm::pooling_max, x, y, w.strides, w.kernel, {0, 0}, w.before, w.after, attr};
+}
+inline PoolBwd pool_bwd(const engine& e, const Desc& dx, const Desc& dy, const Window& w, const PoolFwd& hint,
+                        const primitive_attr& attr) {
+  return {e, algorithm::pooling_max, dx, dy, w.strides, w.kernel, {0, 0}, w.before, w.after, hint, attr};
+}
+inline ResampleFwd resample_fwd(const engine& e, prop_kind prop, const Desc& x, const Desc& y) {
+  return {e, prop, algorithm::resampling_nearest, x, y};
+}
+inline ResampleBwd resample_bwd(const engine& e, const Desc& dx, const Desc& dy, const ResampleFwd& hint) {
+  return {e, algorithm::resampling_nearest, dx, dy, hint};
+}
 
 #else
 
@@ -100,19 +126,22 @@ inline ConvFwd conv_fwd(const engine& e, prop_kind prop, algorithm kind, const D
   return {{prop, kind, x, w, bias, y, g.strides, g.dilates, g.before, g.after}, attr, e};
 }
 inline ConvBwdX conv_bwd_x(const engine& e, algorithm kind, const Desc& dx, const Desc& w, const Desc& dy,
-                           const Geometry& g, const ConvFwd& hint) {
-  return {{kind, dx, w, dy, g.strides, g.dilates, g.before, g.after}, e, hint};
+                           const Geometry& g, const ConvFwd& hint, const primitive_attr& attr = {}) {
+  return {{kind, dx, w, dy, g.strides, g.dilates, g.before, g.after}, attr, e, hint};
 }
 inline ConvBwdW conv_bwd_w(const engine& e, algorithm kind, const Desc& x, const Desc& dw, const Desc& dy,
-                           const Geometry& g, const ConvFwd& hint) {
-  return {{kind, x, dw, dy, g.strides, g.dilates, g.before, g.after}, e, hint};
+                           const Geometry& g, const ConvFwd& hint, const primitive_attr& attr = {},
+                           const Desc& dbias = {}) {
+  if (empty(dbias)) return {{kind, x, dw, dy, g.strides, g.dilates, g.before, g.after}, attr, e, hint};
+  return {{kind, x, dw, dbias, dy, g.strides, g.dilates, g.before, g.after}, attr, e, hint};
 }
-inline NormFwd norm_fwd(const engine& e, prop_kind prop, const Desc& x, float eps, dnnl::normalization_flags flags) {
-  return {{prop, x, eps, flags}, e};
+inline NormFwd norm_fwd(const engine& e, prop_kind prop, const Desc& x, float eps, dnnl::normalization_flags flags,
+                        const primitive_attr& attr = {}) {
+  return {{prop, x, eps, flags}, attr, e};
 }
-inline NormBwd norm_bwd(const engine& e, const Desc& x, float eps, dnnl::normalization_flags flags,
-                        const NormFwd& hint) {
-  return {{prop_kind::backward, x, x, eps, flags}, e, hint};
+inline NormBwd norm_bwd(const engine& e, const Desc& x, float eps, dnnl::normalization_flags flags, const NormFwd& hint,
+                        const primitive_attr& attr = {}) {
+  return {{prop_kind::backward, x, x, eps, flags}, attr, e, hint};
 }
 inline EltwiseFwd eltwise_fwd(const engine& e, prop_kind prop, algorithm kind, const Desc& x, float alpha) {
   return {{prop, kind, x, alpha, 0.F}, e};
@@ -132,6 +161,20 @@ inline ShuffleFwd shuffle_fwd(const engine& e, prop_kind prop, const Desc& x, in
 }
 inline ShuffleBwd shuffle_bwd(const engine& e, const Desc& x, int group, const ShuffleFwd& hint) {
   return {{x, 1, group}, e, hint};
+}
+inline PoolFwd pool_fwd(const engine& e, prop_kind prop, const Desc& x, const Desc& y, const Window& w,
+                        const primitive_attr& attr) {
+  return {{prop, algorithm::pooling_max, x, y, w.strides, w.kernel, w.before, w.after}, attr, e};
+}
+inline PoolBwd pool_bwd(const engine& e, const Desc& dx, const Desc& dy, const Window& w, const PoolFwd& hint,
+                        const primitive_attr& attr) {
+  return {{algorithm::pooling_max, dx, dy, w.strides, w.kernel, w.before, w.after}, attr, e, hint};
+}
+inline ResampleFwd resample_fwd(const engine& e, prop_kind prop, const Desc& x, const Desc& y) {
+  return {{prop, algorithm::resampling_nearest, x, y}, e};
+}
+inline ResampleBwd resample_bwd(const engine& e, const Desc& dx, const Desc& dy, const ResampleFwd& hint) {
+  return {{algorithm::resampling_nearest, dx, dy}, e, hint};
 }
 
 #endif

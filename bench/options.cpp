@@ -1,6 +1,9 @@
 #include "options.hpp"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 
@@ -9,15 +12,21 @@
 namespace slimneck::bench {
 
 const char* const usage = R"(usage: slimneck_bench [--ratios[=FILE.json]] [options] [Google Benchmark's flags]
+       slimneck_bench --networks[=FILE.json] --cfg MODEL... [options]
   --ratios[=FILE.json]      slimneck and oneDNN in turns, one table row for each; rows as JSON into FILE
+  --networks[=FILE.json]    whole networks: slimneck's plan and the same from oneDNN's primitives in turns
   --check                   no times: both sides against the scalar specification (minutes for the whole table)
   --list                    print the shape table and stop
   --algo=direct|best        without or with Winograd, on both sides (best)
   --isa=scalar|avx2|avx512  instruction set of both sides (the best one here; for scalar oneDNN gets SSE4.1)
   --threads=N               threads of both sides (1)
   --batch=N                 pictures (1; rows of training: 8)
-  --time=SECONDS            time budget of a row of ratios (0.3)
+  --time=SECONDS            time budget of a row of ratios (0.3; of a network: 5)
   --no-epilogue             forward convolutions without bias and activation
+  --cfg MODEL...            of networks: names or files (yolov5n slimneck-n)
+  --img=N                   of networks: height and width of the picture (640)
+  --mode=infer|train        of networks: inference, or forward and backward of a step (infer)
+  --peer=onednn-best|onednn-framework|both  of networks (both)
   --benchmark_filter=REGEX  some of the rows, by name (CLASS/OP/PASS/IMPL/SHAPE/tN works for --ratios, too)
 )";
 
@@ -44,9 +53,20 @@ kernels::Algorithm algorithm_of(std::string_view text) {
   throw Error("--algo is '" + std::string(text) + "', wanted direct or best");
 }
 
+std::string one_of(std::string_view flag, std::string_view text, std::initializer_list<std::string_view> known) {
+  std::string list;
+  for (const std::string_view name : known) {
+    if (name == text) return std::string(text);
+    list += (list.empty() ? "" : ", ") + std::string(name);
+  }
+  throw Error(std::string(flag) + " is '" + std::string(text) + "', wanted one of " + list);
+}
+
 /// Is this one of ours, and is there a value for it?
 bool takes_value(std::string_view flag) {
-  return flag == "--algo" || flag == "--isa" || flag == "--threads" || flag == "--batch" || flag == "--time";
+  constexpr std::array<std::string_view, 9> flags{"--algo", "--isa", "--threads", "--batch", "--time",
+                                                  "--cfg",  "--img", "--mode",    "--peer"};
+  return std::find(flags.begin(), flags.end(), flag) != flags.end();
 }
 
 void set(Options& o, std::string_view flag, std::string_view value) {
@@ -54,7 +74,14 @@ void set(Options& o, std::string_view flag, std::string_view value) {
   if (flag == "--isa") o.isa = isa_of(value);
   if (flag == "--threads") o.threads = number<int>(flag, value, 1);
   if (flag == "--batch") o.batch = number<index_t>(flag, value, 1);
-  if (flag == "--time") o.budget = number<double>(flag, value, 0);
+  if (flag == "--time") {
+    o.budget = number<double>(flag, value, 0);
+    o.budget_given = true;
+  }
+  if (flag == "--cfg") o.cfgs.emplace_back(value);
+  if (flag == "--img") o.img = number<index_t>(flag, value, 32);
+  if (flag == "--mode") o.train = one_of(flag, value, {"infer", "train"}) == "train";
+  if (flag == "--peer") o.peer = one_of(flag, value, {"onednn-best", "onednn-framework", "both"});
 }
 
 }  // namespace
@@ -67,8 +94,8 @@ Options parse(int& argc, char** argv) {
     const std::size_t equals = argument.find('=');
     const std::string_view flag = argument.substr(0, equals);
     const std::string_view value = equals == argument.npos ? std::string_view{} : argument.substr(equals + 1);
-    if (flag == "--ratios") {
-      o.ratios = true;
+    if (flag == "--ratios" || flag == "--networks") {
+      (flag == "--ratios" ? o.ratios : o.networks) = true;
       o.json = value;
     } else if (argument == "--check") {
       o.check = true;
@@ -79,6 +106,8 @@ Options parse(int& argc, char** argv) {
     } else if (takes_value(flag)) {
       if (equals == argument.npos && i + 1 == argc) throw Error(std::string(flag) + " wants a value");
       set(o, flag, equals == argument.npos ? std::string_view(argv[++i]) : value);
+      // Models may follow each other: --cfg yolov5n slimneck-n.
+      while (flag == "--cfg" && i + 1 < argc && argv[i + 1][0] != '-') set(o, flag, argv[++i]);
     } else {
       if (flag == "--benchmark_filter") o.filter = value;
       argv[kept++] = argv[i];
