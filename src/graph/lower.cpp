@@ -103,6 +103,7 @@ class Lowerer {
 
   /// Concats write their inputs in place, permutations and slices are looks at their input: where the layouts allow it.
   void share_memory() {
+    looks_.assign(at(g_.size()), 0);
     if (reference_) return;
     for (int i = 0; i < g_.size(); ++i) {
       const Node& n = g_.node(i);
@@ -167,6 +168,7 @@ class Lowerer {
     if (part.map.empty() || part.map != (y.layout.c.empty() ? padded_identity(y.logical.c, 1) : y.layout.c)) return;
     y.buffer = x.buffer;
     y.first = x.first + part.first;
+    looks_[at(node)] = 1;
   }
 
   // ---- operands ----
@@ -362,10 +364,9 @@ class Lowerer {
     const Node& n = g_.node(node);
     if (is_entry(g_.node(n.inputs[0]).role))
       throw ShapeError(std::string(n.op->name) + " '" + n.name + "' of a parameter");
+    // One buffer alone does not tell: input and output may be two parts of a concat.
+    if (looks_[at(node)]) return;
     const int y = home({node, 0});
-    if (g_.node(n.inputs[0]).role == Role::computed &&
-        p_.places[at(home(n.inputs[0]))].buffer == p_.places[at(y)].buffer)
-      return;
     const Operand x = read(n.inputs[0], p_.places[at(home(n.inputs[0]))].layout);
     const std::vector<index_t> source = n.op->source(n.attributes, input_shapes(g_, n));
     add_gather(node, x.index, y, &source, n.op->name, "no layout of its input is that of its output");
@@ -522,6 +523,7 @@ class Lowerer {
   Layouts layouts_;
   std::vector<std::vector<int>> home_;
   std::map<int, int> moved_;
+  std::vector<char> looks_;  ///< gathers whose output is a look at their input
   std::vector<std::pair<Value, int>> copies_;
   std::vector<Step>* steps_ = nullptr;
 };
