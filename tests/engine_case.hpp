@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <string>
 #include <vector>
@@ -14,6 +15,16 @@
 #include "slimneck/plan.hpp"
 
 namespace slimneck::test {
+
+/// The number in the environment variable, or `fallback` where it is none above zero.
+inline index_t from_environment(const char* name, index_t fallback) {
+  const char* text = std::getenv(name);
+  const long value = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
+  return value > 0 ? value : fallback;
+}
+
+/// One case in so many is enough: more than 1 where sanitizers or emulators make everything slow.
+inline index_t every() { return from_environment("SLIMNECK_TEST_EVERY", 1); }
 
 /// block 0: the reference.
 inline Exec exec_of(DType type, index_t block) {

@@ -457,13 +457,15 @@ TEST_CASE("a node whose weights are no parameter has no signature") {
   Graph graph;
   const Value x = graph.input("x", {1, 3, 2, 2}), w = graph.parameter("w", {3, 3, 1, 1});
   const Value y = graph.add(ops::conv2d, {x, w}), z = graph.add(ops::conv2d, {y, graph.add(ops::relu, {w})});
-  CHECK(signature_of(graph, y.node).outputs.size() == 1);
-  CHECK(signature_of(graph, z.node).outputs.empty());
+  CHECK(signatures_of(graph)[static_cast<std::size_t>(y.node)].outputs.size() == 1);
+  CHECK(signatures_of(graph)[static_cast<std::size_t>(z.node)].outputs.empty());
   graph.output("z", z);
   const Graph backward = differentiate(graph, {&w, 1});
+  const std::vector<Signature> signatures = signatures_of(backward);
   int free = 0, plain = 0;  // of the two weight gradients one goes to the parameter, one on through relu
   for (int i = 0; i < backward.size(); ++i)
-    if (backward.node(i).op == &ops::conv2d_bwd_w) ++(signature_of(backward, i).outputs.empty() ? plain : free);
+    if (backward.node(i).op == &ops::conv2d_bwd_w)
+      ++(signatures[static_cast<std::size_t>(i)].outputs.empty() ? plain : free);
   CHECK(free == 1);
   CHECK(plain == 1);
 }

@@ -197,6 +197,11 @@ TEST_CASE("channels that only move arrive where they belong") {
     graph.output("y", slice(shuffle(graph, both, ShuffleKind::interleave), 1, 4));
     expect({2, 1, 3, 2});
   }
+  SUBCASE("a slice beside a slice of it, in one concat") {
+    const Value part = slice(x, 1, 5);
+    graph.output("y", graph.add(ops::concat, {part, slice(part, 1, 2)}));
+    expect({1, 2, 3, 4, 5, 2, 3});
+  }
   SUBCASE("a value that is an output and part of two concats") {
     const Value a = slice(x, 1, 3);
     const Value both = graph.add(ops::concat, {a, x});

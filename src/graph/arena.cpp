@@ -2,17 +2,26 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/memory.hpp"
 #include "graph/program.hpp"
 
 namespace slimneck::graph {
 
 namespace {
 
+using core::add_sizes;
+
 constexpr std::size_t alignment = 64;
 
 std::size_t round_up(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
-bool alive_together(const Buffer& a, const Buffer& b) {
+/// A buffer that has its place. The search goes over all of them for each new one, hence nothing but what it reads.
+struct Piece {
+  int first_step, last_step;
+  std::size_t offset, end;
+};
+
+bool alive_together(const Piece& a, const Piece& b) {
   return a.first_step <= b.last_step && b.first_step <= a.last_step;
 }
 
@@ -24,7 +33,7 @@ void assign_offsets(Program& program, DType type) {
     Buffer& b = program.buffers[i];
     if (b.persistent) {
       b.offset = program.persistent_bytes;
-      program.persistent_bytes += round_up(b.bytes(type));
+      program.persistent_bytes = add_sizes(program.persistent_bytes, round_up(b.bytes(type)));
     } else if (b.first_step >= 0) {
       order.push_back(i);
     }
@@ -33,23 +42,21 @@ void assign_offsets(Program& program, DType type) {
     return program.buffers[a].bytes(type) > program.buffers[b].bytes(type);
   });
 
-  std::vector<std::size_t> placed;  // indices, by offset
+  std::vector<Piece> placed;  // by offset
   for (const std::size_t i : order) {
     Buffer& b = program.buffers[i];
     const std::size_t size = round_up(b.bytes(type));
-    std::size_t offset = 0;
-    for (const std::size_t other : placed) {
-      const Buffer& o = program.buffers[other];
-      if (!alive_together(b, o)) continue;
-      if (offset + size <= o.offset) break;
-      offset = std::max(offset, o.offset + round_up(o.bytes(type)));
+    Piece piece{b.first_step, b.last_step, 0, size};
+    for (const Piece& other : placed) {
+      if (!alive_together(piece, other)) continue;
+      if (piece.end <= other.offset) break;
+      piece.offset = std::max(piece.offset, other.end);
+      piece.end = add_sizes(piece.offset, size);
     }
-    b.offset = offset;
-    program.arena_bytes = std::max(program.arena_bytes, offset + size);
-    const auto by_offset = [&](std::size_t x, std::size_t y) {
-      return program.buffers[x].offset < program.buffers[y].offset;
-    };
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), i, by_offset), i);
+    b.offset = piece.offset;
+    program.arena_bytes = std::max(program.arena_bytes, piece.end);
+    const auto by_offset = [](const Piece& x, const Piece& y) { return x.offset < y.offset; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), piece, by_offset), piece);
   }
 }
 

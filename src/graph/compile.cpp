@@ -61,8 +61,10 @@ Target target_of(const Exec& exec) {
 
 /// Rather an error than a machine that swaps, or a process that is killed when it touches the pages.
 void check_memory(const Program& program) {
-  const std::size_t wanted =
-      program.arena_bytes + program.persistent_bytes + program.packed_bytes + program.workspace_bytes;
+  std::size_t wanted = 0;
+  for (const std::size_t part :
+       {program.arena_bytes, program.persistent_bytes, program.packed_bytes, program.workspace_bytes})
+    wanted = core::add_sizes(wanted, part);
   const std::size_t there = core::physical_memory();
   const auto mib = [](std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
   if (there > 0 && wanted > there)

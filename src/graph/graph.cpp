@@ -68,11 +68,12 @@ Attributes complete(const OpDef& op, const Attributes& given) {
 bool is_input(Role role) { return role == Role::input || role == Role::gradient; }
 
 /// Throws ShapeError when a tensor of this shape is empty for want of channels, height or width (a batch may be empty),
-/// or has no size in bytes that fits.
+/// or has no size in bytes that fits. A plan may round one channel up to the widest block.
 void check_size(const Shape& shape) {
   if (shape.c < 1 || shape.h < 1 || shape.w < 1)
     throw ShapeError("a tensor of " + to_string(shape) + " came, wanted at least 1 channel, row and column");
-  static_cast<void>(checked_multiply(shape.numel(), 8));
+  constexpr index_t widest_block = 16, widest_element = 8;
+  static_cast<void>(checked_multiply(shape.numel(), widest_block * widest_element));
 }
 
 /// Shapes of the outputs of a node whose inputs are in the graph; errors do not name the node yet.

@@ -13,8 +13,9 @@ std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 /// Solves the maps; lives only inside the constructor of Layouts.
 class Solver {
  public:
-  Solver(const Graph& graph, const std::vector<char>& live, int forward, index_t block)
-      : graph_(graph), live_(live), forward_(forward), block_(block) {
+  Solver(const Graph& graph, const std::vector<Signature>& signatures, const std::vector<char>& live, int forward,
+         index_t block)
+      : graph_(graph), signatures_(signatures), live_(live), forward_(forward), block_(block) {
     for (int i = 0; i < graph.size(); ++i) {
       first_.push_back(static_cast<int>(parent_.size()));
       for (std::size_t k = 0; k < graph.node(i).shapes.size(); ++k) parent_.push_back(static_cast<int>(parent_.size()));
@@ -52,12 +53,12 @@ class Solver {
   }
   void unite(Value a, Value b) { parent_[at(find(id(b)))] = find(id(a)); }
 
-  [[nodiscard]] Signature signature(int i) const { return signature_of(graph_, i); }
+  [[nodiscard]] const Signature& signature(int i) const { return signatures_[at(i)]; }
 
   void join() {
     for (int i = 0; i < graph_.size(); ++i) {
       if (!live(i)) continue;
-      const Signature s = signature(i);
+      const Signature& s = signature(i);
       std::map<char, Value> letters;
       const auto tie = [&](Value v, char letter) {
         if (letter == '-' || !computed(v)) return;
@@ -102,7 +103,7 @@ class Solver {
 
   /// Operands with a capital letter need their channels in logical order.
   void mark_ordered(int node) {
-    const Signature s = signature(node);
+    const Signature& s = signature(node);
     const Node& n = graph_.node(node);
     const auto mark = [&](Value v, const Axes& axes) {
       if (axes.c >= 'A' && axes.c <= 'Z' && computed(v)) classes_[at(find(id(v)))].ordered = true;
@@ -112,7 +113,7 @@ class Solver {
   }
 
   void mark_tied_to_inputs(int node) {
-    const Signature s = signature(node);
+    const Signature& s = signature(node);
     const Node& n = graph_.node(node);
     for (std::size_t k = 0; k < s.inputs.size(); ++k) {
       const Value v = n.inputs[k];
@@ -169,6 +170,7 @@ class Solver {
   }
 
   const Graph& graph_;
+  const std::vector<Signature>& signatures_;
   const std::vector<char>& live_;
   int forward_;
   index_t block_;
@@ -176,27 +178,28 @@ class Solver {
   std::vector<Class> classes_;
 };
 
+/// Flags of the values that are computed with, as node inputs or as gradients of something other than parameters.
+std::vector<std::vector<char>> computed_with(const Graph& graph) {
+  std::vector<std::vector<char>> flags(at(graph.size()));
+  for (int i = 0; i < graph.size(); ++i) flags[at(i)].assign(graph.node(i).shapes.size(), 0);
+  const auto flag = [&](Value v) {
+    if (v.valid()) flags[at(v.node)][at(v.index)] = 1;
+  };
+  for (const Node& n : graph.nodes()) std::for_each(n.inputs.begin(), n.inputs.end(), flag);
+  for (const Gradient& g : graph.gradients())
+    if (graph.node(g.of).role != Role::parameter) flag(g.gradient);
+  return flags;
+}
+
 /// Only parameters are packed along two axes, and only their gradients scattered back: does a node have other weights,
-/// or a weight gradient that is computed with?
-bool weights_are_values(const Graph& graph, int node, const Signature& s) {
-  const Node& n = graph.node(node);
+/// or a weight gradient that is computed with? `used`: computed_with() of the node's outputs.
+bool weights_are_values(const Graph& graph, const Node& n, const Signature& s, const std::vector<char>& used) {
   for (std::size_t k = 0; k < s.inputs.size(); ++k)
     if (const Role role = n.inputs[k].valid() ? graph.node(n.inputs[k]).role : Role::parameter;
         s.inputs[k].n != '-' && role != Role::parameter && role != Role::state)
       return true;
-  for (std::size_t k = 0; k < s.outputs.size(); ++k) {
-    if (s.outputs[k].n == '-') continue;
-    const Value dw{node, static_cast<int>(k)};
-    const auto reads = [&](const Node& reader) {
-      return std::find(reader.inputs.begin(), reader.inputs.end(), dw) != reader.inputs.end();
-    };
-    const auto of_value = [&](const Gradient& g) {
-      return g.gradient == dw && graph.node(g.of).role != Role::parameter;
-    };
-    if (std::any_of(graph.nodes().begin(), graph.nodes().end(), reads) ||
-        std::any_of(graph.gradients().begin(), graph.gradients().end(), of_value))
-      return true;
-  }
+  for (std::size_t k = 0; k < s.outputs.size(); ++k)
+    if (s.outputs[k].n != '-' && used[k]) return true;
   return false;
 }
 
@@ -299,11 +302,16 @@ Signature parse_signature(std::string_view text) {
   return s;
 }
 
-Signature signature_of(const Graph& graph, int node) {
-  const Node& n = graph.node(node);
-  if (n.op->kind != OpKind::compute || !n.op->maps) return {};
-  Signature s = parse_signature(n.op->maps(n.attributes, input_shapes(graph, n)));
-  return weights_are_values(graph, node, s) ? Signature{} : s;
+std::vector<Signature> signatures_of(const Graph& graph) {
+  const std::vector<std::vector<char>> used = computed_with(graph);
+  std::vector<Signature> signatures(at(graph.size()));
+  for (int i = 0; i < graph.size(); ++i) {
+    const Node& n = graph.node(i);
+    if (n.op->kind != OpKind::compute || !n.op->maps) continue;
+    Signature s = parse_signature(n.op->maps(n.attributes, input_shapes(graph, n)));
+    if (!weights_are_values(graph, n, s, used[at(i)])) signatures[at(i)] = std::move(s);
+  }
+  return signatures;
 }
 
 std::vector<Shape> input_shapes(const Graph& graph, const Node& node) {
@@ -312,15 +320,16 @@ std::vector<Shape> input_shapes(const Graph& graph, const Node& node) {
   return shapes;
 }
 
-Layouts::Layouts(const Graph& graph, const std::vector<char>& live, int forward, index_t block, bool reference) {
+Layouts::Layouts(const Graph& graph, const std::vector<Signature>& signatures, const std::vector<char>& live,
+                 int forward, index_t block, bool reference) {
   layouts_.resize(at(graph.size()));
   for (int i = 0; i < graph.size(); ++i) layouts_[at(i)].resize(graph.node(i).shapes.size());
   if (reference) return;
-  Solver solver(graph, live, forward, block);
+  Solver solver(graph, signatures, live, forward, block);
   for (int i = 0; i < graph.size(); ++i) {
     const Node& n = graph.node(i);
     if (!live[at(i)] || n.role != Role::computed) continue;
-    const Signature s = signature_of(graph, i);
+    const Signature& s = signatures[at(i)];
     for (int k = 0; k < static_cast<int>(n.shapes.size()); ++k) {
       Layout& layout = layouts_[at(i)][at(k)];
       // Weight gradients are laid out by the plan; an output without channels has nothing to lay out.

@@ -57,8 +57,8 @@ struct Signature {
   std::vector<Axes> inputs, outputs;
 };
 Signature parse_signature(std::string_view text);
-/// That of a node; empty when its op needs plain NCHW, or when its weights are no parameters.
-Signature signature_of(const Graph& graph, int node);
+/// That of every node; empty when its op needs plain NCHW, or when its weights are no parameters.
+std::vector<Signature> signatures_of(const Graph& graph);
 /// Logical shapes of a node's inputs; 0x0x0x0 for one that is left out.
 std::vector<Shape> input_shapes(const Graph& graph, const Node& node);
 
@@ -67,7 +67,8 @@ class Layouts {
  public:
   /// `live` flags the nodes that will run; `forward` counts the nodes before the backward. block 1 keeps everything
   /// plain except for channel maps; `reference` keeps everything plain.
-  Layouts(const Graph& graph, const std::vector<char>& live, int forward, index_t block, bool reference);
+  Layouts(const Graph& graph, const std::vector<Signature>& signatures, const std::vector<char>& live, int forward,
+          index_t block, bool reference);
 
   [[nodiscard]] const Layout& of(Value v) const {
     return layouts_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.index)];

@@ -25,7 +25,10 @@ class Lowerer {
         forward_nodes_(forward_nodes),
         live_(live_nodes()),
         constant_(options.mode == Mode::infer ? constants(g_) : std::vector<char>(at(g_.size()), 0)),
-        layouts_(g_, live_, forward_nodes, block_, reference_) {}
+        signatures_(reference_ ? std::vector<Signature>(at(g_.size())) : signatures_of(g_)),
+        layouts_(g_, signatures_, live_, forward_nodes, block_, reference_),
+        updates_(by_node(g_.updates(), [](const Update& u) { return u.value; })),
+        gradients_(by_node(g_.gradients(), [](const Gradient& g) { return g.gradient; })) {}
 
   void run() {
     place_values();
@@ -60,7 +63,8 @@ class Lowerer {
     return flags;
   }
 
-  [[nodiscard]] Signature signature(int node) const { return reference_ ? Signature{} : signature_of(g_, node); }
+  /// Of a reference plan none has one: everything is plain.
+  [[nodiscard]] const Signature& signature(int node) const { return signatures_[at(node)]; }
 
   // ---- places ----
   int new_place(const Shape& logical, const Layout& layout, bool persistent) {
@@ -93,7 +97,7 @@ class Lowerer {
 
   /// The solved layout; a weight gradient lies as its two axes do.
   [[nodiscard]] Layout layout_of(int node, int output) const {
-    const Signature s = signature(node);
+    const Signature& s = signature(node);
     if (s.outputs.empty() || s.outputs[at(output)].n == '-') return layouts_.of({node, output});
     const Letters map = letters(node, s);
     Layout layout = wanted(s.outputs[at(output)], map);
@@ -103,6 +107,7 @@ class Lowerer {
 
   /// Concats write their inputs in place, permutations and slices are looks at their input: where the layouts allow it.
   void share_memory() {
+    looks_.assign(at(g_.size()), 0);
     if (reference_) return;
     for (int i = 0; i < g_.size(); ++i) {
       const Node& n = g_.node(i);
@@ -167,6 +172,7 @@ class Lowerer {
     if (part.map.empty() || part.map != (y.layout.c.empty() ? padded_identity(y.logical.c, 1) : y.layout.c)) return;
     y.buffer = x.buffer;
     y.first = x.first + part.first;
+    looks_[at(node)] = 1;
   }
 
   // ---- operands ----
@@ -351,10 +357,9 @@ class Lowerer {
     const Node& n = g_.node(node);
     if (is_entry(g_.node(n.inputs[0]).role))
       throw ShapeError(std::string(n.op->name) + " '" + n.name + "' of a parameter");
+    // One buffer alone does not tell: input and output may be two parts of a concat.
+    if (looks_[at(node)]) return;
     const int y = home({node, 0});
-    if (g_.node(n.inputs[0]).role == Role::computed &&
-        p_.places[at(home(n.inputs[0]))].buffer == p_.places[at(y)].buffer)
-      return;
     const Operand x = read(n.inputs[0], p_.places[at(home(n.inputs[0]))].layout);
     const std::vector<index_t> source = n.op->source(n.attributes, input_shapes(g_, n));
     add_gather(node, x.index, y, &source, n.op->name, "no layout of its input is that of its output");
@@ -362,7 +367,7 @@ class Lowerer {
 
   void lower_compute(int node) {
     const Node& n = g_.node(node);
-    const Signature s = signature(node);
+    const Signature& s = signature(node);
     const Letters map = letters(node, s);
     const Lowering lowering = choose(node, s, map);
     Step step;
@@ -440,12 +445,21 @@ class Lowerer {
   }
 
   // ---- what leaves the program ----
+  /// The indices of a list's items by the node that each takes its numbers from: deep networks have thousands.
+  template <class Item, class From>
+  [[nodiscard]] std::vector<std::vector<std::size_t>> by_node(const std::vector<Item>& list, const From& from) const {
+    std::vector<std::vector<std::size_t>> indices(at(g_.size()));
+    for (std::size_t i = 0; i < list.size(); ++i) indices[at(from(list[i]).node)].push_back(i);
+    return indices;
+  }
+
   void deliver(Value v) {
     for (const Output& o : g_.outputs())
       if (o.value == v) p_.outputs.push_back({o.name, port(v)});
-    for (const Update& u : g_.updates())
-      if (u.value == v) sink(Step::Kind::assign, g_.node(u.state), v);
-    for (const Gradient& g : g_.gradients()) {
+    for (const std::size_t i : updates_[at(v.node)])
+      if (const Update& u = g_.updates()[i]; u.value == v) sink(Step::Kind::assign, g_.node(u.state), v);
+    for (const std::size_t i : gradients_[at(v.node)]) {
+      const Gradient& g = g_.gradients()[i];
       if (!(g.gradient == v)) continue;
       if (g_.node(g.of).role == Role::parameter)
         sink(Step::Kind::accumulate, g_.node(g.of), v);
@@ -508,9 +522,12 @@ class Lowerer {
   DType type_;
   int forward_nodes_;
   std::vector<char> live_, constant_;
+  std::vector<Signature> signatures_;
   Layouts layouts_;
+  std::vector<std::vector<std::size_t>> updates_, gradients_;
   std::vector<std::vector<int>> home_;
   std::map<int, int> moved_;
+  std::vector<char> looks_;  ///< gathers whose output is a look at their input
   std::vector<std::pair<Value, int>> copies_;
   std::vector<Step>* steps_ = nullptr;
 };
