@@ -51,7 +51,7 @@ Network::Network(const std::string& cfg, index_t img, index_t batch)
   std::set<std::string> weights;
   for (const Node& n : pairs.nodes())
     if (n.op == &ops::gs_pair)
-      for (const std::size_t operand : {std::size_t{1}, std::size_t{6}})
+      for (const std::size_t operand : {std::size_t{1}, std::size_t{4}})
         weights.insert(pairs.node(n.inputs[operand]).name);
   for (int i = 0; i < fused.size(); ++i) {
     const Node& n = fused.node(i);

@@ -32,6 +32,8 @@ class Wires {
     std::vector<Value> roots;
     for (const Output& o : g_.outputs()) roots.push_back(o.value);
     w_.needed = g_.needed(roots);
+    for (int i = 0; i < g_.size(); ++i)
+      if (g_.node(i).op == &ops::bn_fold) w_.needed[at(i)] = 0;  // folded by whoever computes the convolution
     if (o_.join_sums) each_sum([this](int sum) { join(sum); });
     read();
     if (o_.join_sums) each_sum([this](int sum) { w_.in_place[at(sum)] = overwrites(sum); });

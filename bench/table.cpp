@@ -100,7 +100,7 @@ void add_node(Collection& all, const Graph& g, const Node& n, const std::string&
     second.c = second.groups = l.oc;
     second.h = l.oh();
     second.w = l.ow();
-    second.kh = second.kw = l.k2 = g.shape(n.inputs[6]).h;
+    second.kh = second.kw = l.k2 = g.shape(n.inputs[4]).h;
     second.pad_h = second.pad_w = l.k2 / 2;
     second.stride = 1;
     all.add(l);
