@@ -57,6 +57,7 @@ class NetworkForward : public NetworkPeer {
 
   [[nodiscard]] Convolution convolution_of(int i) const;
   [[nodiscard]] bool winograd_fits(int i) const;
+  [[nodiscard]] const std::string& parameter_name(int i, std::size_t operand) const;
   [[nodiscard]] const float* parameter(int i, std::size_t operand) const;
   /// OIHW in the orders of the maps; every output channel times its factor.
   [[nodiscard]] Numbers weights(int i, const Numbers& factors) const;

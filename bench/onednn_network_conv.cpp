@@ -25,10 +25,14 @@ bool NetworkForward::winograd_fits(int i) const {
 }
 
 /// Operands of conv_bn_act from 2 on are those of the node that folds its batch norm: gamma, beta, mean, var.
-const float* NetworkForward::parameter(int i, std::size_t operand) const {
+const std::string& NetworkForward::parameter_name(int i, std::size_t operand) const {
   const bool folded = node(i).op == &ops::conv_bn_act && operand >= 2;
   const Value v = folded ? graph_.node(node(i).inputs[2]).inputs[operand - 2] : node(i).inputs[operand];
-  return problem_.parameters->at(graph_.node(v).name).value.data<float>();
+  return graph_.node(v).name;
+}
+
+const float* NetworkForward::parameter(int i, std::size_t operand) const {
+  return problem_.parameters->at(parameter_name(i, operand)).value.data<float>();
 }
 
 Numbers NetworkForward::weights(int i, const Numbers& factors) const {

@@ -213,7 +213,7 @@ Numbers NetworkTraining::channel_gradient(int i, const Memory& placed) {
 
 Numbers NetworkTraining::gradient(const std::string& parameter) {
   for (const auto& [i, l] : layers_) {
-    const auto is = [&, n = i](std::size_t operand) { return graph_.node(node(n).inputs[operand]).name == parameter; };
+    const auto is = [&, n = i](std::size_t operand) { return parameter_name(n, operand) == parameter; };
     if (is(1)) return weight_gradient(i);
     if (!normalised(i) && node(i).inputs.size() == 3 && is(2)) return channel_gradient(i, l.dbias);
     if (normalised(i) && is(2)) return channel_gradient(i, l.dscale);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "onednn_network.hpp"
+#include "slimneck/ops.hpp"
 
 namespace slimneck::bench::onednn {
 
@@ -29,7 +30,7 @@ class NetworkTraining final : public NetworkForward {
   Map convolve(int i) override;
   [[nodiscard]] std::vector<algorithm> algorithms(int i) const;
   [[nodiscard]] std::vector<Desc> sources(int i) const;
-  [[nodiscard]] bool normalised(int i) const { return node(i).inputs.size() == 6; }
+  [[nodiscard]] bool normalised(int i) const { return node(i).op == &ops::conv_bn_act; }
   [[nodiscard]] float eps(int i) const { return static_cast<float>(node(i).attributes.real("eps")); }
   [[nodiscard]] ConvFwd forward_of(int i, algorithm how, const Desc& x, const Desc& z) const;
   Steps convolved(int i, algorithm how, const Desc& source, const Memory& z);
