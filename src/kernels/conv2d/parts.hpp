@@ -11,13 +11,24 @@ constexpr index_t smaller(index_t a, index_t b) { return a < b ? a : b; }
 constexpr index_t larger(index_t a, index_t b) { return a < b ? b : a; }
 constexpr index_t round_up_divide(index_t a, index_t b) { return (a + b - 1) / b; }
 
+/// Tasks are pairs of output blocks. Where these are few, the pixels are cut into parts that have a dw each, which are
+/// added up at the end: that costs about as much as 100 pixels of a small dw, and of a large one as 1600.
+constexpr index_t grad_parts_wanted(const ConvGradArgs& a) {
+  constexpr index_t few = 4, enough = 16, small_part = 100, large_part = 1600;
+  const index_t pairs = larger(1, round_up_divide(a.y_blocks, 2)), pixels = a.n * a.oh * a.ow;
+  const index_t affordable =
+      larger(pairs < few ? smaller(pixels / small_part, round_up_divide(few, pairs)) : 1, pixels / large_part);
+  return larger(1, smaller(affordable, round_up_divide(enough, pairs)));
+}
+
 /// Rows of y in a strip: the x and dy of one (pair of output blocks, input block) stay in a first level cache of 32 KiB
 /// for all taps; for a single tap, which reads them once or twice, a second level does, and longer strips touch dw less
-/// often. All strips of an image have nearly the same number of rows, for the sake of threads.
+/// often. All strips of an image have nearly the same number of rows, and there are enough of them for the parts.
 constexpr index_t grad_strip_rows(const ConvGradArgs& a, index_t lanes) {
-  const index_t row = larger(1, a.ow) * lanes * 4 * (2 + a.stride * a.stride);
-  const index_t most = larger(1, (a.kh * a.kw > 1 ? 32 : 128) * 1024 / row);
-  return round_up_divide(larger(1, a.oh), round_up_divide(larger(1, a.oh), most));
+  const index_t row = larger(1, a.ow) * lanes * 4 * (2 + a.stride * a.stride), rows = larger(1, a.oh);
+  const index_t fit = larger(1, (a.kh * a.kw > 1 ? 32 : 128) * 1024 / row);
+  const index_t strips = larger(round_up_divide(rows, fit), round_up_divide(grad_parts_wanted(a), larger(1, a.n)));
+  return round_up_divide(rows, strips);
 }
 
 /// Strips of all images together.
@@ -25,12 +36,8 @@ constexpr index_t grad_strips(const ConvGradArgs& a, index_t lanes) {
   return a.n * round_up_divide(a.oh, grad_strip_rows(a, lanes));
 }
 
-/// Tasks are pairs of output blocks. Where these are too few to share out, the strips are cut into this many parts with
-/// a dw each.
 constexpr index_t grad_parts_of(const ConvGradArgs& a, index_t strips) {
-  constexpr index_t enough = 16;
-  const index_t pairs = larger(1, round_up_divide(a.y_blocks, 2));
-  return larger(1, smaller(strips, round_up_divide(enough, pairs)));
+  return larger(1, smaller(strips, grad_parts_wanted(a)));
 }
 constexpr index_t grad_parts(const ConvGradArgs& a, index_t lanes) { return grad_parts_of(a, grad_strips(a, lanes)); }
 
