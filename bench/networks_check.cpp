@@ -152,7 +152,7 @@ NetworkProblem network_problem(const Network& network, Parameters& parameters, c
   p.parameters = &parameters;
   p.train = options.train;
   p.algorithm = options.algorithm;
-  p.x = uniform(3 * options.batch * options.img * options.img, "x");
+  p.x = uniform(network.graph.shape({0, 0}).numel(), "x");
   if (!p.train) return p;
   for (const Output& o : network.graph.outputs())
     p.output_gradient.push_back(uniform(network.graph.shape(o.value).numel(), o.name));

@@ -321,6 +321,10 @@ TEST_CASE("a sum goes into the end of a convolution, where the sum stood") {
     graph.output("y", y);
     CHECK(inferred(graph, {"fuse_conv_bn_act", "fuse_residual"}) == Names{"conv_bn_act", "conv_bn_act", "add"});
   }
+  SUBCASE("the other summand is a parameter, which lies in no blocks") {
+    graph.output("s", graph.add(ops::add, {y, graph.parameter("p", {2, 4, 5, 6}, {1, {}})}));
+    CHECK(inferred(graph, {"fuse_conv_bn_act", "fuse_residual"}) == Names{"conv_bn_act", "conv_bn_act", "add"});
+  }
   SUBCASE("twice the same") {
     graph.output("s", graph.add(ops::add, {y, y}));
     CHECK(inferred(graph, {"fuse_conv_bn_act", "fuse_residual"}) == Names{"conv_bn_act", "conv_bn_act", "add"});

@@ -187,6 +187,37 @@ TEST_CASE("a timeline changes nothing but itself") {
     }
   }
   CHECK(seen[0] == seen[1]);
+
+  // That of another plan is left alone.
+  Parameters parameters(model.graph);
+  Plan plan(model.graph, parameters);
+  Timeline other;
+  plan.forward(&other);
+  CHECK(other.steps.empty());
+}
+
+TEST_CASE("looking at every layer only adds what brings it out") {
+  for (const std::string name : {"yolov5n", "slimneck-n", "slimneck3-n"})
+    for (const Mode mode : {Mode::infer, Mode::train}) {
+      CAPTURE(name);
+      Model model = model_of(name, {}, 64, 2);
+      const auto steps_and_heads = [&] {
+        Parameters parameters(model.graph);
+        Plan plan(model.graph, parameters, {mode, {}, false});
+        test::fill<float>(plan.input(), "x");
+        plan.forward();
+        std::vector<std::string> steps;
+        for (const PlanStep& s : plan.steps())
+          if (s.why != "leaves the plan as nchw") steps.push_back(s.name + " " + s.op + " " + s.kernel);
+        return std::pair(steps, test::numbers<float>(plan.output("head.0")));
+      };
+      const auto plain = steps_and_heads();
+      for (std::size_t i = 0; i + 1 < model.layers.size(); ++i)
+        model.graph.output("layer." + std::to_string(i), model.layers[i].outputs.front(), OutputKind::probe);
+      const auto looked = steps_and_heads();
+      CHECK(looked.first == plain.first);
+      CHECK(looked.second == plain.second);
+    }
 }
 
 TEST_CASE("running a plan allocates nothing") {
@@ -255,6 +286,15 @@ TEST_CASE("plans of several sizes share packed parameters, and are kept") {
   test::fill<float>(fresh.input(), "x");
   fresh.forward();
   CHECK(result(64) == test::numbers<float>(fresh.output("head.0")));  // the cache refreshes what it gives
+
+  // A step of training moves the running statistics, and what is folded from them.
+  PlanOptions options;
+  options.mode = Mode::train;
+  Plan train(model.graph, parameters, options);
+  test::fill<float>(train.input(), "x");
+  const std::vector<double> before = result(64);
+  train.forward();
+  CHECK(result(64) != before);
 
   const Parameters copy = parameters;
   CHECK(&copy.packed_store() != &parameters.packed_store());

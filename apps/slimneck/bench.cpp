@@ -53,6 +53,7 @@ class Candidate {
   }
 
   [[nodiscard]] const std::string& cfg() const { return cfg_; }
+  [[nodiscard]] bool trains() const { return train_; }
   [[nodiscard]] Shape input() const { return plan_->input().shape; }
   [[nodiscard]] const std::vector<PlanStep>& steps() const { return steps_; }
   [[nodiscard]] const Timeline& timeline() const { return timeline_; }
@@ -103,13 +104,13 @@ class Candidate {
 /// Candidates in turns, until their ratios are steady or the time is over.
 class Comparison {
  public:
-  explicit Comparison(const BenchArguments& arguments) : arguments_(arguments) {
+  explicit Comparison(const BenchArguments& arguments) {
     for (const std::string& cfg : arguments.cfgs) candidates_.push_back(std::make_unique<Candidate>(arguments, cfg));
     std::vector<std::function<void()>> sides;
     for (const auto& c : candidates_) sides.emplace_back([&c = *c] { c.run(); });
     turns_ = std::make_unique<measure::Turns>(std::move(sides));
     for (const auto& c : candidates_) c->forget();
-    int more = std::clamp(static_cast<int>(arguments.time / 4 / turns_->expected()), fewest, most);
+    int more = static_cast<int>(std::clamp<double>(arguments.time / 4 / turns_->expected(), fewest, most));
     const double begin = measure::seconds_now();
     do {
       turns_->take(more);
@@ -119,7 +120,7 @@ class Comparison {
 
   [[nodiscard]] const std::vector<std::unique_ptr<Candidate>>& candidates() const { return candidates_; }
   [[nodiscard]] const measure::Turns& turns() const { return *turns_; }
-  /// Of the first candidate's time to the others'; none when the machine was too noisy for one.
+  /// Of another candidate's time to the first one's; none when the machine was too noisy for one.
   [[nodiscard]] std::optional<measure::Ratio> ratio(std::size_t other) const {
     const measure::Ratio r = turns_->ratio(other, 0);
     return r.spread > steady ? std::nullopt : std::optional(r);
@@ -129,7 +130,7 @@ class Comparison {
   static constexpr double steady = 0.1;
 
  private:
-  static constexpr int fewest = 5, most = 100;
+  static constexpr int fewest = 7, most = 100;
 
   [[nodiscard]] bool noisy() const {
     for (std::size_t i = 1; i < candidates_.size(); ++i)
@@ -137,7 +138,6 @@ class Comparison {
     return false;
   }
 
-  const BenchArguments& arguments_;
   std::vector<std::unique_ptr<Candidate>> candidates_;
   std::unique_ptr<measure::Turns> turns_;
 };
@@ -153,7 +153,7 @@ void print_layers(const Candidate& c, const measure::Roofline& machine, double w
   print(format("\n%s, step by step; bound: what arithmetic and memory allow\n", c.cfg().c_str()));
   print(format("%-13s %-40s %-16s %9s %9s %9s %6s\n", "op", "node", "kernel", "MMACs", "ms", "bound", "%"));
   double sum = c.pack_ms();
-  if (sum > 1e-3) print(format("%-13s %-40s %-16s %9s %9.3f\n", "pack", "(all parameters)", "", "", sum));
+  if (c.trains()) print(format("%-13s %-40s %-16s %9s %9.3f\n", "pack", "(all parameters)", "", "", sum));
   for (std::size_t i = 0; i < c.steps().size(); ++i) {
     const PlanStep& s = c.steps()[i];
     const double ms = c.step_ms(i), bound = roofline_ms(machine, s);
@@ -201,7 +201,13 @@ void print_all(const BenchArguments& arguments, const Comparison& all, const mea
 
 Json layers_of(const Candidate& c, const measure::Roofline& machine) {
   Json list = Json::array();
-  if (c.pack_ms() > 0) list.push_back({{"name", "pack"}, {"op", "pack"}, {"median_ms", c.pack_ms()}});
+  if (c.trains())
+    list.push_back({{"name", "(all parameters)"},
+                    {"op", "pack"},
+                    {"kernel", "pack"},
+                    {"pass", "forward"},
+                    {"macs", 0},
+                    {"median_ms", c.pack_ms()}});
   for (std::size_t i = 0; i < c.steps().size(); ++i) {
     const PlanStep& s = c.steps()[i];
     list.push_back({{"name", s.name},
@@ -282,7 +288,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--mode", arguments->mode, "infer, or train: a forward and a backward (infer)")
       ->check(CLI::IsMember({"infer", "train"}));
   command->add_option("--batch", arguments->batch, "pictures at once (1)")->check(integer_in(1, 4096));
-  command->add_option("--time", arguments->time, "seconds after which no more is measured (10)")
+  command->add_option("--time", arguments->time, "seconds after which no run is repeated more than it must be (10)")
       ->check(real_in(0.01, 3600));
   arguments->exec.add_to(*command, false);
   command->add_flag("--layers", arguments->layers, "every step with its bound");

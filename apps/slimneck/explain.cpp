@@ -63,7 +63,7 @@ void print_json(const ExplainArguments& arguments, const Model& model, const Pla
                  {"arena_peak", stats.arena_bytes},
                  {"arena_lower_bound", stats.arena_lower_bound},
                  {"weights_bytes", stats.packed_bytes},
-                 {"ports_bytes", stats.persistent_bytes},
+                 {"persistent_bytes", stats.persistent_bytes},
                  {"workspace_bytes", stats.workspace_bytes},
                  {"nodes", nodes},
                  {"buffers", buffers}};
@@ -80,6 +80,7 @@ void run(const ExplainArguments& arguments) {
   if (!arguments.html.empty()) {
     const std::string title = open.model.name + (options.mode == Mode::train ? ", training" : ", inference") +
                               ", batch " + std::to_string(arguments.batch);
+    const Uninterrupted shield;
     write_text(arguments.html, explain_page(title, plan));
     if (!arguments.json) return print("The plan is in " + arguments.html + "\n");
   }

@@ -77,7 +77,7 @@ std::string facts(const PlanStats& stats) {
              mib(stats.arena_bytes),
              static_cast<double>(stats.arena_bytes) / std::max<double>(1, static_cast<double>(stats.arena_lower_bound)),
              mib(stats.arena_lower_bound)) +
-         format("<dt>inputs and outputs</dt><dd>%.2f MiB</dd>", mib(stats.persistent_bytes)) +
+         format("<dt>inputs, outputs, constants</dt><dd>%.2f MiB</dd>", mib(stats.persistent_bytes)) +
          format("<dt>packed parameters</dt><dd>%.2f MiB</dd>", mib(stats.packed_bytes)) +
          format("<dt>workspace</dt><dd>%.2f MiB</dd>", mib(stats.workspace_bytes)) + "<dt>only moved</dt><dd>" +
          (moved.empty() ? "nothing" : moved) + "</dd>" +

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli.hpp"
 #include "slimneck/files.hpp"
 
 namespace slimneck::cli {
@@ -29,7 +30,7 @@ void add(Json& events, const Traced& run, std::size_t process) {
   events.push_back(title("process_name", run.name, process, 0));
   events.push_back(title("thread_name", "forward", process, 0));
   events.push_back(title("thread_name", "backward", process, 1));
-  events.push_back(event("pack", run.timeline->pack, process, 0, zero));
+  if (run.steps->back().backward) events.push_back(event("pack", run.timeline->pack, process, 0, zero));
   for (std::size_t i = 0; i < run.steps->size(); ++i) {
     const PlanStep& s = (*run.steps)[i];
     Json e = event(s.name, run.timeline->steps[i], process, s.backward ? 1 : 0, zero);
@@ -49,6 +50,7 @@ void write_trace(const std::string& path, const std::vector<Traced>& runs) {
   Json events = Json::array();
   for (std::size_t i = 0; i < runs.size(); ++i) add(events, runs[i], i);
   const Json whole{{"traceEvents", events}, {"displayTimeUnit", "ms"}};
+  const Uninterrupted shield;
   write_text(path, whole.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 

@@ -150,7 +150,7 @@ double fma_peak(Isa isa, int threads) {
 Roofline Roofline::measure(Isa isa, int threads) { return {fma_peak(isa, threads), read_bandwidth(threads)}; }
 
 double Roofline::seconds(double flops, double bytes) const {
-  // A level was measured with half of its capacity.
+  // Each level was measured with half of what it may hold, or less.
   const auto holds = [&](const Bandwidth& level) { return static_cast<double>(2 * level.bytes) >= bytes; };
   auto level = std::find_if(levels.begin(), levels.end(), holds);
   if (level == levels.end()) level = std::prev(levels.end());
@@ -161,10 +161,13 @@ std::vector<Bandwidth> read_bandwidth(int threads) {
   const std::size_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10),
                     l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 1 << 20),
                     l3 = std::max(cache_bytes(_SC_LEVEL3_CACHE_SIZE, 16 << 20), 4 * l2);
-  std::vector<Bandwidth> levels{{"L1", l1 / 2}, {"L2", l2 / 2}, {"L3", std::min(l3 / 2, 8 * l2)}, {"DRAM", 2 * l3}};
+  constexpr std::size_t enough = 256 << 20;
+  std::vector<Bandwidth> levels{
+      {"L1", l1 / 2}, {"L2", l2 / 2}, {"L3", std::min(l3 / 2, 8 * l2)}, {"DRAM", std::min(2 * l3, enough)}};
+  const std::size_t share = std::max(levels[3].bytes / static_cast<std::size_t>(threads), levels[2].bytes);
   std::vector<Tensor> memory;
-  const auto most = static_cast<index_t>(levels.back().bytes / sizeof(float));
-  for (int t = 0; t < threads; ++t) memory.emplace_back(Shape{1, 1, 1, most / threads});
+  for (int t = 0; t < threads; ++t)
+    memory.emplace_back(Shape{1, 1, 1, static_cast<index_t>(std::max(share, levels[1].bytes) / sizeof(float))});
   for (Tensor& t : memory) std::fill_n(t.data<float>(), t.numel(), 1.F);
   for (Bandwidth& level : levels) {
     const std::size_t each = level.level == "DRAM" ? level.bytes / static_cast<std::size_t>(threads) : level.bytes;

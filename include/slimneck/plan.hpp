@@ -66,7 +66,7 @@ class SLIMNECK_EXPORT Parameters {
     Store();
     Store(const Store& /*other*/) : Store() {}
     Store(Store&&) noexcept = default;
-    Store& operator=(const Store& /*other*/) { return *this; }
+    Store& operator=(const Store& other);
     Store& operator=(Store&&) noexcept = default;
     ~Store() = default;
     std::shared_ptr<graph::PackedStore> store;
@@ -116,10 +116,10 @@ struct PlanBuffer {
 /// What a plan keeps and moves, from the read and write sets of its steps.
 struct PlanStats {
   std::size_t arena_bytes = 0;  ///< all values that live between steps
-  /// The most that must be kept at once, whatever the placement: over all steps the greatest sum of the logical bytes
-  /// of live values, without padding, holes and copies.
+  /// The most that must be kept at once in this order of steps, whatever the placement: over all steps the greatest sum
+  /// of the logical bytes of live values, without padding, holes and copies.
   std::size_t arena_lower_bound = 0;
-  std::size_t persistent_bytes = 0;  ///< the plan's inputs and outputs
+  std::size_t persistent_bytes = 0;  ///< the plan's inputs and outputs, and what depends on parameters alone
   std::size_t packed_bytes = 0;      ///< copies of parameters in the order that kernels read
   std::size_t workspace_bytes = 0;
   std::size_t steps = 0;
@@ -174,7 +174,8 @@ class SLIMNECK_EXPORT Plan {
   /// Packs the parameters again if they changed: call it before the next forward, since plans share what they pack.
   /// Training plans pack in every forward and need no call.
   void refresh();
-  /// With a timeline, what it says of the steps that run is written there; nothing else is different.
+  /// With a timeline of this plan, begin and end of the steps that run are written there; nothing else is different.
+  /// In training running statistics change, and the parameters' version with them.
   void forward(Timeline* timeline = nullptr) noexcept;
   /// Adds to the gradients of the parameters; valid once after each forward.
   void backward(Timeline* timeline = nullptr) noexcept;

@@ -40,7 +40,7 @@ std::string explain(const Program& program, const std::vector<PlanStep>& steps, 
   const auto backward = steps.begin() + static_cast<std::ptrdiff_t>(program.forward.size());
   list(out, "forward", steps.begin(), backward);
   list(out, "backward", backward, steps.end());
-  out << "arena " << stats.arena_bytes << " bytes (not below " << stats.arena_lower_bound << "), ports "
+  out << "arena " << stats.arena_bytes << " bytes (not below " << stats.arena_lower_bound << "), ports and constants "
       << stats.persistent_bytes << ", packed parameters " << stats.packed_bytes << ", workspace "
       << stats.workspace_bytes << "\nlone activations: " << stats.lone_activations << "\nmoved:";
   for (const auto& [what, bytes] : stats.bytes_moved) out << ' ' << what << ' ' << bytes;

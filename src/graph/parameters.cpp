@@ -25,6 +25,11 @@ void draw(Parameters::Entry& entry, std::uint64_t seed) {
 
 Parameters::Store::Store() : store(std::make_shared<graph::PackedStore>()) {}
 
+Parameters::Store& Parameters::Store::operator=(const Store& other) {
+  if (this != &other && !store) store = std::make_shared<graph::PackedStore>();  // after a move
+  return *this;
+}
+
 Parameters::Parameters(const Graph& graph, DType type) : type_(type) {
   if (type != DType::f32 && type != DType::f64) throw Error("parameters are f32 or f64");
   index_t total = 0;

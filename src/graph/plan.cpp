@@ -141,6 +141,12 @@ struct Plan::Impl {
     }
   }
 
+  /// Where the spans of steps from `first` on are written; null for a timeline that is not one of this plan.
+  [[nodiscard]] Timeline::Span* spans(Timeline* timeline, std::size_t first) const noexcept {
+    const bool fits = timeline && timeline->steps.size() == program.forward.size() + program.backward.size();
+    return fits ? timeline->steps.data() + first : nullptr;
+  }
+
   void require(DType type) const {
     if (type != options.exec.dtype) throw Error("the plan has another element type than was asked for");
   }
@@ -204,11 +210,13 @@ void Plan::forward(Timeline* timeline) noexcept {
   if (timeline) timeline->pack.begin = now();
   if (impl_->options.mode == Mode::train) impl_->pack_any();
   if (timeline) timeline->pack.end = now();
-  impl_->run_all(impl_->program.forward, timeline ? timeline->steps.data() : nullptr);
+  impl_->run_all(impl_->program.forward, impl_->spans(timeline, 0));
+  // Inference plans fold running statistics when parameters change, and these just did.
+  if (impl_->options.mode == Mode::train && !impl_->program.graph.updates().empty()) impl_->params.touch();
 }
 
 void Plan::backward(Timeline* timeline) noexcept {
-  impl_->run_all(impl_->program.backward, timeline ? timeline->steps.data() + impl_->program.forward.size() : nullptr);
+  impl_->run_all(impl_->program.backward, impl_->spans(timeline, impl_->program.forward.size()));
 }
 
 std::string Plan::explain() const { return graph::explain(impl_->program, steps(), stats(), impl_->options); }

@@ -104,7 +104,27 @@ PlanStats stats(const Program& program, const std::vector<PlanStep>& steps, DTyp
 
 namespace {
 
-bool movement(const Node& n) { return n.op->kind == OpKind::concat || n.op->kind == OpKind::gather; }
+/// Flags of the nodes whose output is other values, put together or looked at. A permutation or slice that had to be
+/// copied is a value of its own.
+std::vector<char> movements(const Program& p) {
+  std::vector<char> flags;
+  for (const Node& n : p.graph.nodes())
+    flags.push_back(n.role == Role::computed && (n.op->kind == OpKind::concat || n.op->kind == OpKind::gather));
+  for (const std::vector<Step>* steps : {&p.forward, &p.backward})
+    for (const Step& step : *steps)
+      if (const OpDef& op = *p.graph.node(step.node).op;
+          step.kind == Step::Kind::gather && op.kind == OpKind::gather && step.moves == op.name)
+        flags[at(step.node)] = 0;
+  return flags;
+}
+
+/// Does the value leave the plan, so that it may be computed where the caller reads it?
+bool leaves(const Graph& g, Value v) {
+  const auto output = [&](const Output& o) { return o.value == v; };
+  const auto gradient = [&](const Gradient& d) { return d.gradient == v && g.node(d.of).role != Role::parameter; };
+  return std::any_of(g.outputs().begin(), g.outputs().end(), output) ||
+         std::any_of(g.gradients().begin(), g.gradients().end(), gradient);
+}
 
 }  // namespace
 
@@ -116,6 +136,7 @@ std::size_t arena_lower_bound(const Program& program, DType type) {
   for (const Gradient& d : g.gradients()) roots.push_back(d.gradient);
   std::vector<char> live = g.needed(roots);
   for (const Step& step : program.refresh) live[at(step.node)] = 0;  // constants lie elsewhere
+  const std::vector<char> movement = movements(program);
 
   // The last node that reads each node's values, found from the end: a movement keeps what it reads as long as it is
   // kept itself, and is no value of its own.
@@ -124,17 +145,17 @@ std::size_t arena_lower_bound(const Program& program, DType type) {
   for (int i = g.size() - 1; i >= 0; --i) {
     const Node& n = g.node(i);
     if (!live[at(i)] || n.role != Role::computed) continue;
-    const int until = movement(n) ? *std::max_element(last[at(i)].begin(), last[at(i)].end()) : i;
+    const int until = movement[at(i)] ? *std::max_element(last[at(i)].begin(), last[at(i)].end()) : i;
     for (const Value& v : n.inputs)
       if (v.valid()) last[at(v.node)][at(v.index)] = std::max(last[at(v.node)][at(v.index)], until);
   }
   std::vector<index_t> change(at(g.size()) + 1, 0);
   for (int i = 0; i < g.size(); ++i) {
     const Node& n = g.node(i);
-    if (!live[at(i)] || n.role != Role::computed || movement(n)) continue;
+    if (!live[at(i)] || n.role != Role::computed || movement[at(i)]) continue;
     for (std::size_t k = 0; k < n.shapes.size(); ++k) {
       const Value v{i, static_cast<int>(k)};
-      if (std::any_of(g.outputs().begin(), g.outputs().end(), [&](const Output& o) { return o.value == v; })) continue;
+      if (leaves(g, v)) continue;
       change[at(i)] += n.shapes[k].numel();
       change[at(last[at(i)][k]) + 1] -= n.shapes[k].numel();
     }

@@ -69,7 +69,7 @@ class Fast {
         train_(a.integer("train") != 0),
         conv_(FastConv::Direction::forward, type, target, a, in[0], in[1].shape, out[train_ ? 1 : 0]),
         scratch_(memory) {
-    if (!conv_.possible()) return;
+    if (!possible()) return;
     work_ = scratch_.take(conv_.workspace());
     if (!train_) return;
     scale_ = scratch_.take(out[0].shape.c);
@@ -78,6 +78,7 @@ class Fast {
   }
 
   [[nodiscard]] Lowering lowering(KernelFunction run) const {
+    if (!possible()) return {};
     Lowering l = conv_.lowering(run);
     l.workspace = scratch_.taken();
     return l;
@@ -111,6 +112,9 @@ class Fast {
   }
 
  private:
+  /// What is added has to lie in blocks, too: a parameter does not.
+  [[nodiscard]] bool possible() const { return conv_.possible() && (in_.size() < 5 || in_[4].block == out_[0].block); }
+
   const Attributes& a_;
   std::span<const AnyView> in_, out_;
   Target target_;

@@ -9,7 +9,7 @@ namespace slimneck::rewrites {
 namespace {
 
 bool pixel_by_pixel(const Graph& g, const Node& n) {
-  if (n.op != &ops::conv_bn_act || n.inputs.size() > 4) return false;
+  if (n.op != &ops::conv_bn_act || n.attributes.integer("train") != 0 || n.inputs.size() > 4) return false;
   const Shape& w = g.shape(n.inputs[1]);
   const Attributes& a = n.attributes;
   return w.h == 1 && w.w == 1 && a.integer("stride") == 1 && a.integer("pad_h") == 0 && a.integer("pad_w") == 0;

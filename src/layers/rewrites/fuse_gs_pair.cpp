@@ -39,14 +39,24 @@ void copy_constants(const Graph& old, graph::Rebuild& fresh, int second) {
     if (old.node(v).op == &ops::bn_fold && !fresh(v).valid()) fresh.copy(v.node);
 }
 
+/// Can the node be computed as soon as its first input is there?
+bool waits_for_one(const Graph& g, const Node& n) {
+  const auto source = [&](const Value& v) { return g.node(v).role != Role::computed; };
+  return n.inputs.size() == 4 && std::all_of(n.inputs.begin() + 1, n.inputs.end(), [&](const Value& v) {
+           const Node& from = g.node(v);
+           return source(v) ||
+                  (from.op == &ops::bn_fold && std::all_of(from.inputs.begin(), from.inputs.end(), source));
+         });
+}
+
 /// The depthwise partner of node `first`, -1 when it has none.
 int partner(const Graph& g, const graph::Readers& readers, int first) {
   const Node& n = g.node(first);
-  if (n.op != &ops::conv_bn_act || n.attributes.integer("groups") != 1) return -1;
+  if (n.op != &ops::conv_bn_act || n.attributes.integer("groups") != 1 || n.inputs.size() != 4) return -1;
   for (const int reader : readers.of({first, 0})) {
     if (reader < 0) continue;
     const Node& r = g.node(reader);
-    if (r.op == &ops::conv_bn_act && r.inputs[0] == Value{first, 0} && keeps_map(g, r) &&
+    if (r.op == &ops::conv_bn_act && r.inputs[0] == Value{first, 0} && waits_for_one(g, r) && keeps_map(g, r) &&
         same_act(n.attributes, r.attributes) && concatenated(g, readers, {first, 0}, {reader, 0}))
       return reader;
   }

@@ -9,9 +9,11 @@ namespace {
 
 /// Can `v`, which must have one reader, take the other summand in? Of several such the one that is computed last
 /// should: what it reads need not be kept any longer.
-bool takes_summand(const Graph& g, const graph::Readers& readers, Value v) {
+bool takes_summand(const Graph& g, const graph::Readers& readers, Value v, Value other) {
   const Node& n = g.node(v);
-  return n.op == &ops::conv_bn_act && n.inputs.size() == 4 && readers.of(v).size() == 1;
+  const Role role = g.node(other).role;
+  return n.op == &ops::conv_bn_act && n.attributes.integer("train") == 0 && n.inputs.size() == 4 &&
+         readers.of(v).size() == 1 && role != Role::parameter && role != Role::state;
 }
 
 /// The input of an add that takes the other one in, -1 for none.
@@ -19,7 +21,8 @@ int taker(const Graph& g, const graph::Readers& readers, const Node& n) {
   if (n.op != &ops::add || n.inputs[0] == n.inputs[1]) return -1;
   const int later = n.inputs[1].node > n.inputs[0].node ? 1 : 0;
   for (const int i : {later, 1 - later})
-    if (takes_summand(g, readers, n.inputs[static_cast<std::size_t>(i)])) return i;
+    if (takes_summand(g, readers, n.inputs[static_cast<std::size_t>(i)], n.inputs[static_cast<std::size_t>(1 - i)]))
+      return i;
   return -1;
 }
 
