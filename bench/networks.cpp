@@ -1,6 +1,7 @@
 // What a network is to both sides, and what a step of it counts as.
 #include "networks.hpp"
 
+#include <algorithm>
 #include <set>
 
 #include "layers/rewrites/rewrites.hpp"
@@ -15,19 +16,13 @@ Graph results_of(const std::string& cfg, index_t img, index_t batch) {
   ModelOptions options;
   options.batch = batch;
   options.height = options.width = img;
-  Graph graph = load_model(cfg, options).graph;
-  std::vector<Output> results;
-  for (const Output& o : graph.outputs())
-    if (o.kind == OutputKind::result) results.push_back(o);
-  graph.set_outputs(results);
-  return graph;
+  return load_model(cfg, options).graph.with_outputs([](const Output& o) { return o.kind == OutputKind::result; });
 }
 
-bool is_activation(std::string_view op) {
-  using kernels::Act;
-  for (const Act act : {Act::silu, Act::mish, Act::relu, Act::leaky_relu, Act::hardswish, Act::sigmoid, Act::gelu})
-    if (activation_op(act)->name == op) return true;
-  return false;
+bool is_activation(std::string_view name) {
+  const std::span<const OpDef* const> all = all_ops();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const OpDef* op) { return op->name == name && act_of(op) != kernels::Act::none; });
 }
 
 /// The most channels that a picture has.

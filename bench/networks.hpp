@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 
+#include "pair_clock.hpp"
 #include "side.hpp"
 #include "slimneck/plan.hpp"
 
@@ -86,16 +87,12 @@ class NetworkPeer {
 std::unique_ptr<NetworkPeer> make_onednn_network(const NetworkProblem& problem);
 
 /// A row of results.
-struct NetworkRow {
+struct NetworkRow : PairTimes {
   std::string cfg, peer;
   index_t img = 640, batch = 1;
   bool train = false;
-  double slimneck_ms = 0, peer_ms = 0;  ///< medians
-  double ratio = 0, spread = 0;
   double outside_convolutions = 0;  ///< part of the peer's time
   double error = 0, bound = 0;      ///< largest difference over largest value
-  int repetitions = 0;
-  bool disturbed = false;
   Budget macs{}, peak_ms{}, slimneck_budget{}, peer_budget{};
   std::string peer_kernels;
 };

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "draw.hpp"
 #include "networks.hpp"
 #include "slimneck/ops.hpp"
 
@@ -16,25 +17,16 @@ constexpr double winograd_factor = 10;
 /// gradient is wrong by about its own size.
 constexpr double moved_pixels = 0.05;
 
-/// In -1..1, the same everywhere.
-class Draw {
- public:
-  explicit Draw(std::string_view seed) {
-    for (const char c : seed) state_ = (state_ ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
-  }
-  float operator()() {
-    state_ = state_ * 6364136223846793005U + 1442695040888963407U;
-    return static_cast<float>(static_cast<double>((state_ >> 33) % 2001) / 1000 - 1);
-  }
-
- private:
-  std::uint64_t state_ = 0xCBF29CE484222325U;
-};
+Draw draw_of(std::string_view name) {
+  std::uint64_t state = 0xCBF29CE484222325U;
+  for (const char c : name) state = (state ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
+  return Draw(state);
+}
 
 Numbers uniform(index_t count, std::string_view seed) {
-  Draw draw(seed);
+  Draw draw = draw_of(seed);
   Numbers v(static_cast<std::size_t>(count));
-  for (float& x : v) x = draw();
+  for (float& x : v) x = static_cast<float>(draw());
   return v;
 }
 
@@ -43,12 +35,12 @@ Numbers uniform(index_t count, std::string_view seed) {
 void fill(Parameters& parameters) {
   for (Parameters::Entry& e : parameters.entries()) {
     if (e.name.ends_with("anchors") || e.name.ends_with("num_batches_tracked")) continue;
-    Draw draw(e.name);
+    Draw draw = draw_of(e.name);
     const Shape& s = e.value.shape();
     const bool weights = e.dims.size() == 4, around_one = e.name.ends_with("var") || e.name.ends_with(".bn.weight");
     const float scale = weights ? 3 / std::sqrt(static_cast<float>(s.c * s.h * s.w)) : 0.5F;
     auto* v = e.value.data<float>();
-    for (index_t i = 0; i < e.value.numel(); ++i) v[i] = (around_one ? 1.F : 0.F) + scale * draw();
+    for (index_t i = 0; i < e.value.numel(); ++i) v[i] = (around_one ? 1.F : 0.F) + scale * static_cast<float>(draw());
   }
   parameters.touch();
 }

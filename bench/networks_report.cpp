@@ -1,8 +1,8 @@
 // What --networks prints and writes.
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "networks.hpp"
+#include "ratios.hpp"
 
 namespace slimneck::bench {
 
@@ -23,10 +23,7 @@ nlohmann::ordered_json named(const Budget& b) {
 }  // namespace
 
 void print_network_heading(const Options& options, double peak) {
-  std::printf("slimneck %s, oneDNN %s, %d thread%s, %s, FMA peak %.1f GFLOP/s\n",
-              std::string(kernels::name_of(options.isa)).c_str(), onednn_version().c_str(), options.threads,
-              options.threads == 1 ? "" : "s",
-              options.algorithm == kernels::Algorithm::best ? "best algorithm" : "direct algorithm", peak);
+  std::printf("%s, FMA peak %.1f GFLOP/s\n", run_text(options).c_str(), peak);
 }
 
 void print_network(const NetworkRow& r) {
@@ -79,9 +76,7 @@ void write_networks(const std::string& path, const std::vector<NetworkRow>& all,
                     {"peer_budget_ms", named(r.peer_budget)},
                     {"peer_kernels", r.peer_kernels},
                     {"onednn", onednn_version()}});
-  std::ofstream file(path);
-  file << rows.dump(1) << '\n';
-  if (!file.flush()) throw Error("cannot write " + path);
+  write_rows(path, rows.dump(1));
 }
 
 }  // namespace slimneck::bench

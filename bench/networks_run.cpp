@@ -1,8 +1,5 @@
 // --networks: both sides of whole networks compared, then timed in turns.
-#include <algorithm>
-
 #include "core/threads.hpp"
-#include "measure/machine.hpp"
 #include "measure/turns.hpp"
 #include "networks.hpp"
 
@@ -10,10 +7,8 @@ namespace slimneck::bench {
 
 namespace {
 
-constexpr int fewest = 7, most = 101, budget_runs = 9;
+constexpr int budget_runs = 9;
 constexpr double default_budget = 5;
-/// A probe of the FMA peak below this part of the best one seen: somebody else was running.
-constexpr double quiet = 0.95;
 
 /// Milliseconds by class, from those of every step in some runs: who is disturbed in one step is not in the others.
 class StepTimes {
@@ -38,15 +33,16 @@ class StepTimes {
 class Run {
  public:
   explicit Run(const Options& options)
-      : options_(options), threads_(options.threads), best_peak_(measure::fma_peak(options.isa, options.threads)) {
-    if (!options.budget_given) options_.budget = default_budget;
+      : options_(options),
+        threads_(options.threads),
+        clock_(options.isa, options.threads, {.budget = options.budget_given ? options.budget : default_budget}) {
     if (options.batch == 0) options_.batch = 1;
   }
 
   int all() {
-    print_network_heading(options_, best_peak_);
+    print_network_heading(options_, clock_.best_peak());
     for (const std::string& cfg : options_.cfgs) network(cfg);
-    if (!options_.json.empty()) write_networks(options_.json, rows_, options_, best_peak_);
+    if (!options_.json.empty()) write_networks(options_.json, rows_, options_, clock_.best_peak());
     return wrong_ ? 1 : 0;
   }
 
@@ -84,19 +80,7 @@ class Run {
 
   void time(const NetworkProblem& p, NetworkPeer& peer, NetworkRow& row) {
     Plan plan = plan_of(p, options_, options_.algorithm == kernels::Algorithm::direct);
-    for (int attempt = 0; attempt < 3; ++attempt) {
-      const double before = peak();
-      measure::Turns turns({[&] { run_step(plan, p.train); }, [&] { peer.run(); }});
-      turns.take(std::clamp(static_cast<int>(options_.budget / turns.expected()), fewest, most) | 1);
-      const measure::Ratio ratio = turns.ratio(1, 0);
-      row.repetitions = turns.repetitions();
-      row.slimneck_ms = turns.median(0) * 1e3;
-      row.peer_ms = turns.median(1) * 1e3;
-      row.ratio = ratio.median;
-      row.spread = ratio.spread;
-      row.disturbed = std::min(before, peak()) < quiet * best_peak_;
-      if (!row.disturbed) break;
-    }
+    static_cast<PairTimes&>(row) = clock_.time([&] { run_step(plan, p.train); }, [&] { peer.run(); });
     budgets(p, plan, peer, row);
   }
 
@@ -121,7 +105,7 @@ class Run {
     row.peer_budget = theirs.budget();
     for (const PlanStep& s : steps)
       row.macs[static_cast<std::size_t>(p.network->work_of(s))] += static_cast<double>(s.cost.macs);
-    for (std::size_t k = 0; k < work_count; ++k) row.peak_ms[k] = 2 * row.macs[k] / (best_peak_ * 1e9) * 1e3;
+    for (std::size_t k = 0; k < work_count; ++k) row.peak_ms[k] = 2 * row.macs[k] / (clock_.best_peak() * 1e9) * 1e3;
     double total = 0, outside = 0;
     for (std::size_t k = 0; k < work_count; ++k) {
       total += row.peer_budget[k];
@@ -130,15 +114,9 @@ class Run {
     row.outside_convolutions = outside / total;
   }
 
-  double peak() {
-    const double now = measure::fma_peak(options_.isa, options_.threads);
-    best_peak_ = std::max(best_peak_, now);
-    return now;
-  }
-
   Options options_;
   core::ThreadScope threads_;
-  double best_peak_;
+  PairClock clock_;
   std::vector<NetworkRow> rows_;
   bool wrong_ = false;
 };

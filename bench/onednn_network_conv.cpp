@@ -65,16 +65,10 @@ dnnl::memory NetworkForward::load(const Numbers& numbers) {
 }
 
 std::pair<algorithm, float> NetworkForward::activation_of(int i) const {
-  kernels::Act act = kernels::Act::none;
   double slope = 0.01;
   const Attributes& a = node(i).attributes;
-  if (node(i).op == &ops::conv_bn_act) {
-    act = static_cast<kernels::Act>(a.integer("act"));
-  } else {
-    using kernels::Act;
-    for (const Act one : {Act::silu, Act::mish, Act::relu, Act::leaky_relu, Act::sigmoid, Act::gelu})
-      if (node(i).op == activation_op(one)) act = one;
-  }
+  const kernels::Act act =
+      node(i).op == &ops::conv_bn_act ? static_cast<kernels::Act>(a.integer("act")) : act_of(node(i).op);
   if (a.find("slope") != nullptr) slope = a.real("slope");
   if (act == kernels::Act::none) return {algorithm::undef, 0.F};
   auto found = activation(act);

@@ -1,9 +1,7 @@
 #include "ratios.hpp"
 
-#include <algorithm>
-
 #include "core/threads.hpp"
-#include "measure/turns.hpp"
+#include "pair_clock.hpp"
 
 namespace slimneck::bench {
 
@@ -12,19 +10,6 @@ namespace {
 /// What one timing lasts at least: calls of a microsecond are timed together.
 constexpr double shortest = 1e-4;
 constexpr int fewest = 7, most = 301;
-/// A probe of the FMA peak below this part of the best one seen: somebody else was running.
-constexpr double quiet = 0.95;
-
-void interleave(Measured& m, Side& ours, Side& peer, double budget) {
-  measure::Turns turns({[&] { ours.run(); }, [&] { peer.run(); }}, shortest);
-  turns.take(std::clamp(static_cast<int>(budget / turns.expected()), fewest, most) | 1);
-  const measure::Ratio ratio = turns.ratio(1, 0);
-  m.repetitions = turns.repetitions();
-  m.slimneck_ms = turns.median(0) * 1e3;
-  m.peer_ms = turns.median(1) * 1e3;
-  m.ratio = ratio.median;
-  m.spread = ratio.spread;
-}
 
 /// What the bound of every element of a single convolution is made from.
 Numbers magnitude_of(const Problem& p, const MakeSide& make) {
@@ -38,11 +23,13 @@ Numbers magnitude_of(const Problem& p, const MakeSide& make) {
 class Run {
  public:
   explicit Run(const Options& options)
-      : options_(options), threads_(options.threads), best_peak_(fma_peak(options.isa, options.threads)) {}
+      : options_(options),
+        threads_(options.threads),
+        clock_(options.isa, options.threads, {options.budget, shortest, fewest, most}) {}
 
   int all() {
     const std::vector<Bandwidth> alone = read_bandwidth(1);
-    print_heading(options_, best_peak_, alone,
+    print_heading(options_, clock_.best_peak(), alone,
                   options_.threads > 1 ? read_bandwidth(options_.threads) : std::vector<Bandwidth>{});
     const Filter filter(options_.filter);
     std::string kind;
@@ -76,28 +63,16 @@ class Run {
     m.batch = problem.n;
     m.slimneck_kernel = ours->kernel();
     m.peer_kernel = peer->kernel();
-    for (int attempt = 0; attempt < 3; ++attempt) {
-      const double before = peak();
-      interleave(m, *ours, *peer, options_.budget);
-      const double after = peak();
-      m.disturbed = std::min(before, after) < quiet * best_peak_;
-      const double flops = 2 * static_cast<double>(row.macs(problem.n));
-      m.peak_fraction = flops / (m.slimneck_ms * 1e-3) / (std::max(before, after) * 1e9);
-      if (!m.disturbed) break;
-    }
+    static_cast<PairTimes&>(m) = clock_.time([&] { ours->run(); }, [&] { peer->run(); });
+    const double flops = 2 * static_cast<double>(row.macs(problem.n));
+    m.peak_fraction = flops / (m.slimneck_ms * 1e-3) / (clock_.last_peak() * 1e9);
     measured_.push_back(m);
     print_row(m);
   }
 
-  double peak() {
-    const double now = fma_peak(options_.isa, options_.threads);
-    best_peak_ = std::max(best_peak_, now);
-    return now;
-  }
-
   Options options_;
   core::ThreadScope threads_;
-  double best_peak_;
+  PairClock clock_;
   std::vector<Measured> measured_;
   bool wrong_ = false;
 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "measure/machine.hpp"
+#include "pair_clock.hpp"
 #include "side.hpp"
 
 namespace slimneck::bench {
@@ -15,15 +16,10 @@ using measure::fma_peak;
 using measure::read_bandwidth;
 using measure::seconds_now;
 
-struct Measured {
+struct Measured : PairTimes {
   Row row;
   index_t batch = 1;
-  double slimneck_ms = 0, peer_ms = 0;  ///< medians
-  double ratio = 0;                     ///< median of peer / slimneck, pair by pair
-  double spread = 0;                    ///< interquartile range of those, over their median
-  double peak_fraction = 0;             ///< multiply-adds of slimneck over what the FMA peak just then allows
-  int repetitions = 0;
-  bool disturbed = false;  ///< the machine was slower than before, in every attempt
+  double peak_fraction = 0;  ///< multiply-adds of slimneck over what the FMA peak just then allows
   std::string slimneck_kernel, peer_kernel;
 };
 
@@ -35,6 +31,10 @@ int run_ratios(const Options& options);
 int run_check(const Options& options);
 
 // report.cpp
+/// "slimneck avx512, oneDNN 2.6.3, 1 thread, best algorithm"
+std::string run_text(const Options& options);
+/// Throws Error when the file does not take everything.
+void write_rows(const std::string& path, const std::string& json);
 void print_heading(const Options& options, double peak, const std::vector<Bandwidth>& levels,
                    const std::vector<Bandwidth>& together);
 void print_class(const std::string& kind);

@@ -64,11 +64,21 @@ std::string group_of(const Measured& m) {
 
 }  // namespace
 
+std::string run_text(const Options& options) {
+  return "slimneck " + std::string(kernels::name_of(options.isa)) + ", oneDNN " + onednn_version() + ", " +
+         std::to_string(options.threads) + (options.threads == 1 ? " thread, " : " threads, ") +
+         (options.algorithm == kernels::Algorithm::best ? "best algorithm" : "direct algorithm");
+}
+
+void write_rows(const std::string& path, const std::string& json) {
+  std::ofstream file(path);
+  file << json << '\n';
+  if (!file.flush()) throw Error("cannot write " + path);
+}
+
 void print_heading(const Options& options, double peak, const std::vector<Bandwidth>& levels,
                    const std::vector<Bandwidth>& together) {
-  std::printf("slimneck %s, oneDNN %s, %d thread%s, %s, %s\n", std::string(kernels::name_of(options.isa)).c_str(),
-              onednn_version().c_str(), options.threads, options.threads == 1 ? "" : "s",
-              options.algorithm == kernels::Algorithm::best ? "best algorithm" : "direct algorithm",
+  std::printf("%s, %s\n", run_text(options).c_str(),
               options.epilogue ? "bias and activation in forward rows" : "no bias or activation");
   std::printf("FMA peak %.1f GFLOP/s; reading, GB/s of one thread: %s\n", peak, bandwidths(levels).c_str());
   if (together.empty()) return;
@@ -151,9 +161,7 @@ void write_json(const std::string& path, const std::vector<Measured>& all, const
                     {"slimneck_kernel", m.slimneck_kernel},
                     {"peer_kernel", m.peer_kernel},
                     {"onednn", onednn_version()}});
-  std::ofstream file(path);
-  file << rows.dump(1) << '\n';
-  if (!file.flush()) throw Error("cannot write " + path);
+  write_rows(path, rows.dump(1));
 }
 
 }  // namespace slimneck::bench

@@ -2,21 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
+
+#include "draw.hpp"
 
 namespace slimneck::bench {
 
 namespace {
 
-/// Uniform in -1..1 in steps of 1/1000, from a generator that is the same everywhere.
 Numbers uniform(index_t count, std::uint32_t seed, double scale = 1, double offset = 0) {
   Numbers v(static_cast<std::size_t>(count));
-  std::uint64_t state = 0x9E3779B97F4A7C15U * (seed + 1);
-  for (float& x : v) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    const auto draw = static_cast<double>((state >> 33) % 2001) / 1000 - 1;
-    x = static_cast<float>(offset + scale * draw);
-  }
+  Draw draw(0x9E3779B97F4A7C15U * (seed + 1));
+  for (float& x : v) x = static_cast<float>(offset + scale * draw());
   return v;
 }
 

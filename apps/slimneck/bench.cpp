@@ -77,13 +77,8 @@ class Candidate {
 
   /// Raw heads, as training has them too: decoding their boxes belongs to detection.
   static Graph results_only(const Graph& graph) {
-    std::vector<Output> outputs;
-    for (const Output& o : graph.outputs())
-      if (o.kind == OutputKind::result) outputs.push_back(o);
-    if (outputs.empty()) return graph;
-    Graph results = graph;
-    results.set_outputs(outputs);
-    return results;
+    Graph results = graph.with_outputs([](const Output& o) { return o.kind == OutputKind::result; });
+    return results.outputs().empty() ? graph : results;
   }
 
   /// Multiples of 0.02 in 0..1: numbers like a picture's, without denormal ones.

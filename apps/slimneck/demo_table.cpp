@@ -1,11 +1,11 @@
 // What a convolution costs in multiply-adds and what it costs in time are two things: SC, DSC and GSConv side by side.
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <memory>
 
 #include "cli.hpp"
 #include "demo.hpp"
+#include "measure/turns.hpp"
 #include "stopwatch.hpp"
 
 namespace slimneck::cli {
@@ -41,11 +41,6 @@ struct Numbers {
 };
 using Row = std::array<Numbers, modules.size()>;
 
-double median(std::vector<double> times) {
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
-}
-
 Graph graph_of(const LayerShape& layer, const char* module) {
   Dialect dialect = *find_dialect("paper");
   dialect.act = *find_activation("SiLU");
@@ -68,42 +63,34 @@ class Candidate {
       for (index_t i = 0; i < x.shape.numel(); ++i) x.data[i] = std::sin(static_cast<float>(i % 1000));
   }
 
-  void run() {
-    Stopwatch watch;
-    infer_.forward();
-    infer_times_.push_back(watch.lap());
+  void infer() { infer_.forward(); }
+  void train() {
     train_.forward();
     train_.backward();
-    train_times_.push_back(watch.lap());
   }
-  void forget() {
-    infer_times_.clear();
-    train_times_.clear();
-  }
-  [[nodiscard]] Numbers numbers() const { return {macs_, median(infer_times_), median(train_times_)}; }
+  [[nodiscard]] double macs() const { return macs_; }
 
  private:
   Parameters parameters_;
   Plan infer_, train_;
   double macs_;
-  std::vector<double> infer_times_, train_times_;
 };
 
-/// The three are timed in turns, so that whatever else the machine does hits all of them.
-Row measure(const LayerShape& layer) {
+Row row_of(const LayerShape& layer) {
   std::array<std::unique_ptr<Candidate>, modules.size()> candidates;
-  for (std::size_t m = 0; m < modules.size(); ++m)
+  std::vector<std::function<void()>> sides;  // of each module inference, then training
+  for (std::size_t m = 0; m < modules.size(); ++m) {
     candidates[m] = std::make_unique<Candidate>(graph_of(layer, modules[m]));
-  for (const auto& candidate : candidates) {  // warm-up
-    candidate->run();
-    candidate->forget();
+    sides.emplace_back([&c = *candidates[m]] { c.infer(); });
+    sides.emplace_back([&c = *candidates[m]] { c.train(); });
   }
+  measure::Turns turns(std::move(sides));
   double spent = 0;
   Stopwatch watch;
-  for (int i = 0; i < most_runs && (i < least_runs || spent < patience); ++i, spent += watch.lap())
-    for (const auto& candidate : candidates) candidate->run();
+  for (int i = 0; i < most_runs && (i < least_runs || spent < patience); ++i, spent += watch.lap()) turns.take(1);
   Row row;
-  for (std::size_t m = 0; m < modules.size(); ++m) row[m] = candidates[m]->numbers();
+  for (std::size_t m = 0; m < modules.size(); ++m)
+    row[m] = {candidates[m]->macs(), 1e3 * turns.median(2 * m), 1e3 * turns.median(2 * m + 1)};
   return row;
 }
 
@@ -134,7 +121,7 @@ void print_layer_table() {
                "infer", "train", "MACs", "infer", "train"));
   Row total{};
   for (const LayerShape& layer : shapes) {
-    const Row row = measure(layer);
+    const Row row = row_of(layer);
     const auto ll = [](index_t v) { return static_cast<long long>(v); };
     print_row(format("%-17s%lld->%lld %lldx%lld/%lld @%lld", layer.name, ll(layer.c1), ll(layer.c2), ll(layer.k),
                      ll(layer.k), ll(layer.s), ll(layer.size)),

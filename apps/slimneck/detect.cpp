@@ -82,11 +82,7 @@ class Detector {
  private:
   /// Boxes alone: raw heads need not leave the plan.
   [[nodiscard]] Graph boxes() const {
-    std::vector<Output> outputs = open_.model.graph.outputs();
-    std::erase_if(outputs, [](const Output& o) { return o.name != "pred"; });
-    Graph graph = open_.model.graph;
-    graph.set_outputs(outputs);
-    return graph;
+    return open_.model.graph.with_outputs([](const Output& o) { return o.name == "pred"; });
   }
 
   const DetectArguments& arguments_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -114,6 +115,9 @@ class SLIMNECK_EXPORT Graph {
 
   /// Replaces the outputs (for example to look inside a network).
   void set_outputs(std::vector<Output> outputs);
+
+  /// The same graph with those of its outputs that keep() is true of.
+  [[nodiscard]] Graph with_outputs(const std::function<bool(const Output&)>& keep) const;
 
   /// The same graph for other input shapes, one per input node in order; everything is inferred again.
   [[nodiscard]] Graph with_inputs(std::span<const Shape> shapes) const;

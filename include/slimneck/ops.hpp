@@ -37,4 +37,7 @@ SLIMNECK_EXPORT const OpDef* find_op(std::string_view name) noexcept;
 /// The op of an activation; nullptr for Act::none.
 SLIMNECK_EXPORT const OpDef* activation_op(kernels::Act act) noexcept;
 
+/// The activation that an op computes, none where it is no activation.
+SLIMNECK_EXPORT kernels::Act act_of(const OpDef* op) noexcept;
+
 }  // namespace slimneck

@@ -16,15 +16,10 @@ std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
 /// The nodes that this mode's outputs need, and only its outputs.
 Graph prune(const Graph& old, Mode mode) {
-  Graph kept = old;
-  std::vector<Output> outputs;
+  const Graph kept =
+      old.with_outputs([&](const Output& o) { return mode == Mode::infer || o.kind != OutputKind::inference; });
   std::vector<Value> roots;
-  for (const Output& o : old.outputs())
-    if (mode == Mode::infer || o.kind != OutputKind::inference) {
-      outputs.push_back(o);
-      roots.push_back(o.value);
-    }
-  kept.set_outputs(outputs);
+  for (const Output& o : kept.outputs()) roots.push_back(o.value);
   const std::vector<char> need = old.needed(roots);
   Rebuild fresh(kept);
   for (int i = 0; i < old.size(); ++i)

@@ -166,6 +166,12 @@ const Shape& Graph::shape(Value value) const {
   return n.shapes[static_cast<std::size_t>(value.index)];
 }
 
+Graph Graph::with_outputs(const std::function<bool(const Output&)>& keep) const {
+  Graph graph = *this;
+  std::erase_if(graph.outputs_, [&](const Output& o) { return !keep(o); });
+  return graph;
+}
+
 Graph Graph::with_inputs(std::span<const Shape> shapes) const {
   Graph copy = *this;
   std::size_t next = 0;

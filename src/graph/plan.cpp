@@ -219,7 +219,11 @@ void Plan::backward(Timeline* timeline) noexcept {
   impl_->run_all(impl_->program.backward, impl_->spans(timeline, impl_->program.forward.size()));
 }
 
-std::string Plan::explain() const { return graph::explain(impl_->program, steps(), stats(), impl_->options); }
+std::string Plan::explain() const {
+  const std::vector<PlanStep> list = steps();
+  return graph::explain(impl_->program, list, graph::stats(impl_->program, list, impl_->options.exec.dtype),
+                        impl_->options);
+}
 
 PlanStats Plan::stats() const { return graph::stats(impl_->program, steps(), impl_->options.exec.dtype); }
 

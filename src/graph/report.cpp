@@ -118,12 +118,22 @@ std::vector<char> movements(const Program& p) {
   return flags;
 }
 
-/// Does the value leave the plan, so that it may be computed where the caller reads it?
-bool leaves(const Graph& g, Value v) {
-  const auto output = [&](const Output& o) { return o.value == v; };
-  const auto gradient = [&](const Gradient& d) { return d.gradient == v && g.node(d.of).role != Role::parameter; };
-  return std::any_of(g.outputs().begin(), g.outputs().end(), output) ||
-         std::any_of(g.gradients().begin(), g.gradients().end(), gradient);
+/// A number for every output of every node.
+template <class T>
+std::vector<std::vector<T>> for_each_value(const Graph& g, T number) {
+  std::vector<std::vector<T>> all;
+  for (const Node& n : g.nodes()) all.emplace_back(n.shapes.size(), number);
+  return all;
+}
+
+/// Flags of the values that leave the plan, so that they may be computed where the caller reads them.
+std::vector<std::vector<char>> leaving(const Graph& g) {
+  std::vector<std::vector<char>> flags = for_each_value<char>(g, 0);
+  const auto flag = [&](Value v) { flags[at(v.node)][at(v.index)] = 1; };
+  for (const Output& o : g.outputs()) flag(o.value);
+  for (const Gradient& d : g.gradients())
+    if (g.node(d.of).role != Role::parameter) flag(d.gradient);
+  return flags;
 }
 
 }  // namespace
@@ -140,8 +150,8 @@ std::size_t arena_lower_bound(const Program& program, DType type) {
 
   // The last node that reads each node's values, found from the end: a movement keeps what it reads as long as it is
   // kept itself, and is no value of its own.
-  std::vector<std::vector<int>> last(at(g.size()));
-  for (int i = 0; i < g.size(); ++i) last[at(i)].assign(g.node(i).shapes.size(), i);
+  std::vector<std::vector<int>> last = for_each_value(g, 0);
+  for (int i = 0; i < g.size(); ++i) std::fill(last[at(i)].begin(), last[at(i)].end(), i);
   for (int i = g.size() - 1; i >= 0; --i) {
     const Node& n = g.node(i);
     if (!live[at(i)] || n.role != Role::computed) continue;
@@ -149,13 +159,13 @@ std::size_t arena_lower_bound(const Program& program, DType type) {
     for (const Value& v : n.inputs)
       if (v.valid()) last[at(v.node)][at(v.index)] = std::max(last[at(v.node)][at(v.index)], until);
   }
+  const std::vector<std::vector<char>> leaves = leaving(g);
   std::vector<index_t> change(at(g.size()) + 1, 0);
   for (int i = 0; i < g.size(); ++i) {
     const Node& n = g.node(i);
     if (!live[at(i)] || n.role != Role::computed || movement[at(i)]) continue;
     for (std::size_t k = 0; k < n.shapes.size(); ++k) {
-      const Value v{i, static_cast<int>(k)};
-      if (leaves(g, v)) continue;
+      if (leaves[at(i)][k]) continue;
       change[at(i)] += n.shapes[k].numel();
       change[at(last[at(i)][k]) + 1] -= n.shapes[k].numel();
     }

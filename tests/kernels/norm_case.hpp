@@ -141,31 +141,31 @@ struct PairGradients {
   Channels dgamma1, dbeta1, dgamma2, dbeta2;
 };
 
-/// Weights of o x c x size x size from the order of a kernel, o_all and c_all physical channels.
-inline void unpack(const kernels::Kernels& k, const Guarded& from, Map& to, index_t o, index_t c, index_t size,
-                   index_t o_all, index_t c_all, kernels::WeightOrder order) {
+/// Weights of o x c x size x size in the order of a kernel, o_all and c_all physical channels; from where to where is
+/// left open.
+inline kernels::WeightArgs weight_args(index_t o, index_t c, index_t size, index_t o_all, index_t c_all,
+                                       kernels::WeightOrder order) {
   kernels::WeightArgs a;
-  a.from = from.data();
-  a.to = to.view.data;
   a.o = o;
   a.c = c;
   a.kh = a.kw = size;
   a.o_physical = o_all;
   a.c_physical = c_all;
   a.order = order;
+  return a;
+}
+inline void unpack(const kernels::Kernels& k, const Guarded& from, Map& to, index_t o, index_t c, index_t size,
+                   index_t o_all, index_t c_all, kernels::WeightOrder order) {
+  kernels::WeightArgs a = weight_args(o, c, size, o_all, c_all, order);
+  a.from = from.data();
+  a.to = to.view.data;
   k.unpack_weights(a);
 }
 inline void pack(const kernels::Kernels& k, const Map& from, float* to, index_t o, index_t c, index_t size,
                  index_t o_all, index_t c_all, kernels::WeightOrder order) {
-  kernels::WeightArgs a;
+  kernels::WeightArgs a = weight_args(o, c, size, o_all, c_all, order);
   a.from = from.view.data;
   a.to = to;
-  a.o = o;
-  a.c = c;
-  a.kh = a.kw = size;
-  a.o_physical = o_all;
-  a.c_physical = c_all;
-  a.order = order;
   k.pack_weights(a);
 }
 

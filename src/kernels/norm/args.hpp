@@ -76,5 +76,7 @@ SLIMNECK_EXPORT void bn_finish_sums(const BnGradArgs& args, index_t lanes, index
 /// scale = gamma / sqrt(var + eps), bias = beta - mean scale; gamma null is 1, beta null 0.
 SLIMNECK_EXPORT void bn_fold(index_t channels, const float* mean, const float* var, const float* gamma,
                              const float* beta, double eps, float* scale, float* bias) noexcept;
+SLIMNECK_EXPORT void bn_fold(index_t channels, const double* mean, const double* var, const double* gamma,
+                             const double* beta, double eps, double* scale, double* bias) noexcept;
 
 }  // namespace slimneck::kernels

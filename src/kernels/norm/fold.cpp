@@ -5,16 +5,30 @@
 
 namespace slimneck::kernels {
 
-void bn_fold(index_t channels, const float* mean, const float* var, const float* gamma, const float* beta, double eps,
-             float* scale, float* bias) noexcept {
+namespace {
+
+template <class T>
+void fold(index_t channels, const T* mean, const T* var, const T* gamma, const T* beta, double eps, T* scale,
+          T* bias) noexcept {
   for (index_t c = 0; c < channels; ++c) {
     const double g = gamma ? static_cast<double>(gamma[c]) : 1;
     const double s = g / std::sqrt(static_cast<double>(var[c]) + eps);
-    scale[c] = static_cast<float>(s);
+    scale[c] = static_cast<T>(s);
     // From the rounded scale, so that its error does not meet the mean.
-    bias[c] = static_cast<float>((beta ? static_cast<double>(beta[c]) : 0) -
-                                 static_cast<double>(mean[c]) * static_cast<double>(scale[c]));
+    bias[c] = static_cast<T>((beta ? static_cast<double>(beta[c]) : 0) -
+                             static_cast<double>(mean[c]) * static_cast<double>(scale[c]));
   }
+}
+
+}  // namespace
+
+void bn_fold(index_t channels, const float* mean, const float* var, const float* gamma, const float* beta, double eps,
+             float* scale, float* bias) noexcept {
+  fold(channels, mean, var, gamma, beta, eps, scale, bias);
+}
+void bn_fold(index_t channels, const double* mean, const double* var, const double* gamma, const double* beta,
+             double eps, double* scale, double* bias) noexcept {
+  fold(channels, mean, var, gamma, beta, eps, scale, bias);
 }
 
 void bn_finish_sums(const BnGradArgs& a, index_t lanes, index_t strip, index_t first, index_t last) noexcept {

@@ -128,4 +128,11 @@ const OpDef* activation_op(kernels::Act act) noexcept {
   return nullptr;
 }
 
+kernels::Act act_of(const OpDef* op) noexcept {
+  using kernels::Act;
+  for (const Act act : {Act::silu, Act::mish, Act::relu, Act::leaky_relu, Act::hardswish, Act::sigmoid, Act::gelu})
+    if (activation_op(act) == op) return act;
+  return Act::none;
+}
+
 }  // namespace slimneck

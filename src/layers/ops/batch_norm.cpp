@@ -1,7 +1,5 @@
 // Batch normalisation. A model has one op; inference runs it with the running statistics. In training a batch is a
 // barrier, so it becomes three ops (rewrites/expand_batch_norm.cpp): bn_stats, bn_apply, bn_running.
-#include <cmath>
-
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -142,14 +140,8 @@ const OpDef bn_fold{
     },
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a>-a,-a"; },
     .reference = Reference::of([]<class T>(const KernelCall& k) {
-      const View<T> scale = k.out<T>(0), bias = k.out<T>(1);
-      for (index_t c = 0; c < scale.shape.c; ++c) {
-        const auto at = [&](std::size_t i) { return static_cast<double>(k.in<T>(i).at(0, c, 0, 0)); };
-        const T factor = static_cast<T>(at(0) / std::sqrt(at(3) + k.attributes->real("eps")));
-        scale.at(0, c, 0, 0) = factor;
-        // From the rounded scale, so that its error does not meet the mean.
-        bias.at(0, c, 0, 0) = static_cast<T>(at(1) - at(2) * static_cast<double>(factor));
-      }
+      kernels::bn_fold(k.out<T>(0).shape.c, k.in<T>(2).data, k.in<T>(3).data, k.in<T>(0).data, k.in<T>(1).data,
+                       k.attributes->real("eps"), k.out<T>(0).data, k.out<T>(1).data);
     }),
 };
 

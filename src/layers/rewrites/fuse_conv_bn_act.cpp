@@ -13,13 +13,6 @@ struct Match {
   int act = -1;  ///< -1: no activation
 };
 
-kernels::Act act_of(const OpDef* op) {
-  using kernels::Act;
-  for (const Act act : {Act::silu, Act::mish, Act::relu, Act::leaky_relu, Act::hardswish, Act::sigmoid, Act::gelu})
-    if (activation_op(act) == op) return act;
-  return Act::none;
-}
-
 Match match(const Graph& g, const graph::Readers& readers, int conv) {
   const Node& n = g.node(conv);
   if (n.op != &ops::conv2d || n.inputs.size() != 2) return {};
