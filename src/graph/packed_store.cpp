@@ -9,8 +9,7 @@ std::shared_ptr<PackedForm> new_form(const Packed& what, Isa isa, DType type) {
 std::shared_ptr<PackedForm> PackedStore::get(const Packed& what, Isa isa, DType type) {
   std::erase_if(forms_, [](const std::weak_ptr<PackedForm>& f) { return f.expired(); });
   for (const std::weak_ptr<PackedForm>& weak : forms_)
-    if (std::shared_ptr<PackedForm> form = weak.lock(); form && form->isa == isa && form->what.same(what))
-      return form;
+    if (std::shared_ptr<PackedForm> form = weak.lock(); form && form->isa == isa && form->what.same(what)) return form;
   std::shared_ptr<PackedForm> form = new_form(what, isa, type);
   forms_.push_back(form);
   return form;
