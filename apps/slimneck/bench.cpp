@@ -29,9 +29,7 @@ class Candidate {
  public:
   Candidate(const BenchArguments& arguments, const std::string& cfg)
       : cfg_(cfg), train_(arguments.mode == "train"), model_(open(arguments, cfg)), parameters_(model_.parameters()) {
-    PlanOptions options;
-    options.mode = train_ ? Mode::train : Mode::infer;
-    options.exec = arguments.exec.exec();
+    const PlanOptions options = arguments.exec.plan(train_ ? Mode::train : Mode::infer);
     plan_ = std::make_unique<Plan>(with_batch(results_only(model_.model.graph), arguments.batch), parameters_, options);
     steps_ = plan_->steps();
     timeline_ = plan_->timeline();
@@ -286,6 +284,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--time", arguments->time, "seconds after which no run is repeated more than it must be (10)")
       ->check(real_in(0.01, 3600));
   arguments->exec.add_to(*command, false);
+  arguments->exec.add_memory(*command);
   command->add_flag("--layers", arguments->layers, "every step with its bound");
   command->add_flag("--json", arguments->json, "print JSON");
   command->add_option("--trace", arguments->trace, "also write the last run of a model, for chrome://tracing")

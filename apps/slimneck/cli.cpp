@@ -225,10 +225,16 @@ void ExecArguments::add_to(CLI::App& app, bool inside) {
       ->check(one_of(std::vector<std::string_view>{"automatic", "scalar", "avx2", "avx512", "neon"}));
   app.add_option("--algo", algo, "convolutions: best, or direct: no Winograd (best)")
       ->check(one_of(std::vector<std::string_view>{"best", "direct"}));
+  app.add_flag("--tune", tune, "choose kernels by timing them once on this machine, instead of by the table");
   if (!inside) return;
   app.add_option("--block", block, "channels per block of the plan: 1, 4, 8 or 16 (0: decide)")
       ->check(one_of(std::vector<std::string_view>{"0", "1", "4", "8", "16"}));
   app.add_flag("--reference", reference, "the reference plan: no rewrites, plain NCHW, scalar kernels");
+}
+
+void ExecArguments::add_memory(CLI::App& app) {
+  app.add_option("--memory", memory, "training: compute values again while the arena is larger: 300M, 2G (machine's)")
+      ->transform(CLI::AsSizeValue(false));
 }
 
 Exec ExecArguments::exec(DType type) const {
@@ -240,6 +246,47 @@ Exec ExecArguments::exec(DType type) const {
   exec.block = block;
   exec.reference = reference;
   return exec;
+}
+
+namespace {
+
+/// What --tune has measured, in this process and before.
+struct Tuned {
+  TuneCache cache;
+  std::string path = tune_cache_path();
+  std::size_t read = 0;
+  Tuned() {
+    if (!path.empty()) load_tune_cache(cache, path);
+    read = cache.all().size();
+  }
+};
+
+std::unique_ptr<Tuned>& tuned() {
+  static std::unique_ptr<Tuned> tuned;
+  return tuned;
+}
+
+}  // namespace
+
+void save_tuned() {
+  if (!tuned() || tuned()->path.empty() || tuned()->cache.all().size() == tuned()->read) return;
+  try {
+    save_tune_cache(tuned()->cache, tuned()->path);
+  } catch (const IoError& problem) {
+    note(std::string("warning: ") + problem.what());
+  }
+}
+
+PlanOptions ExecArguments::plan(Mode mode, DType type) const {
+  PlanOptions options;
+  options.mode = mode;
+  options.exec = exec(type);
+  options.memory = memory;
+  if (!tune) return options;
+  if (!tuned()) tuned() = std::make_unique<Tuned>();
+  options.tune = Tune::measure;
+  options.tuned = &tuned()->cache;
+  return options;
 }
 
 OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>& input) {

@@ -108,15 +108,23 @@ OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>
 /// Throws UsageError unless --weights or --init is given.
 void require_weights(const ModelArguments& arguments);
 
-/// How a plan runs: --threads, --isa, --algo and, for those who look into plans, --block and --reference.
+/// How a plan runs: --threads, --isa, --algo, --tune and, for those who look into plans, --memory, --block and
+/// --reference.
 struct ExecArguments {
   int threads = 0;
   std::string isa = "automatic", algo = "best";
+  bool tune = false;
+  std::uint64_t memory = 0;
   index_t block = 0;
   bool reference = false;
   void add_to(CLI::App& app, bool inside);
+  void add_memory(CLI::App& app);  ///< for commands that train
   /// Throws DeviceError for an ISA that cannot run here.
   [[nodiscard]] Exec exec(DType type = DType::f32) const;
+  [[nodiscard]] PlanOptions plan(Mode mode, DType type = DType::f32) const;
 };
+
+/// Keeps what --tune has measured, for the next time. Notes when that cannot be written: it is not what was asked for.
+void save_tuned();
 
 }  // namespace slimneck::cli

@@ -46,7 +46,7 @@ class Detector {
       : arguments_(arguments),
         open_(open_model(arguments.model)),
         parameters_(open_.parameters()),
-        plans_(boxes(), parameters_, {.mode = Mode::infer, .exec = arguments.exec.exec(), .input_gradients = false}) {
+        plans_(boxes(), parameters_, arguments.exec.plan(Mode::infer)) {
     const Model& model = open_.model;
     if (model.strides.empty()) throw Error(arguments.model.cfg + ": the model has no Detect");
     input_ = model.graph.shape({0, 0});

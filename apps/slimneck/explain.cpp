@@ -28,6 +28,7 @@ Json node_of(const PlanStep& s) {
           {"kernel", s.kernel},
           {"fused", s.fused},
           {"moved_because", s.why},
+          {"in_place", s.in_place},
           {"shape", shape_of(s.shape)},
           {"layout", s.layout},
           {"macs", s.cost.macs},
@@ -46,7 +47,7 @@ Json moved_of(const PlanStats& stats) {
 
 void print_json(const ExplainArguments& arguments, const Model& model, const Plan& plan) {
   const PlanStats stats = plan.stats();
-  Json nodes = Json::array(), buffers = Json::array();
+  Json nodes = Json::array(), buffers = Json::array(), again = Json::array();
   for (const PlanStep& s : plan.steps()) nodes.push_back(node_of(s));
   for (const PlanBuffer& b : plan.buffers())
     buffers.push_back({{"name", b.name},
@@ -54,6 +55,7 @@ void print_json(const ExplainArguments& arguments, const Model& model, const Pla
                        {"bytes", b.bytes},
                        {"first_step", b.first_step},
                        {"last_step", b.last_step}});
+  for (const auto& [name, bytes] : stats.recomputed) again.push_back({{"name", name}, {"bytes", bytes}});
   const Exec exec = arguments.exec.exec();
   const Json all{{"model", model.name},
                  {"mode", arguments.mode},
@@ -62,6 +64,9 @@ void print_json(const ExplainArguments& arguments, const Model& model, const Pla
                  {"lone_activations", stats.lone_activations},
                  {"arena_peak", stats.arena_bytes},
                  {"arena_lower_bound", stats.arena_lower_bound},
+                 {"order", stats.order},
+                 {"kept_bytes", stats.kept_bytes},
+                 {"recomputed", again},
                  {"weights_bytes", stats.packed_bytes},
                  {"persistent_bytes", stats.persistent_bytes},
                  {"workspace_bytes", stats.workspace_bytes},
@@ -73,9 +78,7 @@ void print_json(const ExplainArguments& arguments, const Model& model, const Pla
 void run(const ExplainArguments& arguments) {
   OpenModel open = open_model(arguments.model);
   Parameters parameters = open.parameters();
-  PlanOptions options;
-  options.mode = arguments.mode == "train" ? Mode::train : Mode::infer;
-  options.exec = arguments.exec.exec();
+  const PlanOptions options = arguments.exec.plan(arguments.mode == "train" ? Mode::train : Mode::infer);
   const Plan plan(with_batch(open.model.graph, arguments.batch), parameters, options);
   if (!arguments.html.empty()) {
     const std::string title = open.model.name + (options.mode == Mode::train ? ", training" : ", inference") +
@@ -101,6 +104,7 @@ void add_explain(CLI::App& app) {
   command->add_flag("--json", arguments->json, "print JSON");
   command->add_option("--html", arguments->html, "write a page with a picture of the memory")->type_name("FILE");
   arguments->exec.add_to(*command, true);
+  arguments->exec.add_memory(*command);
   command->footer(
       "Examples:\n  slimneck explain --cfg slimneck-n --mode train --img 320\n"
       "  slimneck explain --cfg yolov5n --html plan.html");

@@ -64,6 +64,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
     return fail(cause + " (see " + command + " --help)", usage);
   }
   flush_output();
+  save_tuned();
   return done;
 }
 

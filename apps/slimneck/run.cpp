@@ -110,10 +110,8 @@ class Run {
 
  private:
   PlanOptions options() const {
-    PlanOptions options;
-    options.mode = training_ ? Mode::train : Mode::infer;
+    PlanOptions options = arguments_.exec.plan(training_ ? Mode::train : Mode::infer, dtype_of<T>);
     options.input_gradients = training_;
-    options.exec = arguments_.exec.exec(dtype_of<T>);
     return options;
   }
 
@@ -218,6 +216,7 @@ void add_run(CLI::App& app) {
   command->add_flag("--layers", arguments->layers, "also write the output of every layer");
   command->add_flag("--double", arguments->double_precision, "in double precision; writes F64");
   arguments->exec.add_to(*command, true);
+  arguments->exec.add_memory(*command);
   command->footer(
       "Writes head.0 head.1 ... (n, anchors, h, w, 5 + classes) and pred (n, rows, 5 + classes), or y for a model\n"
       "without Detect; in training grad.x, grad.PARAMETER and buf.STATE instead of pred. Parameters that no output\n"

@@ -46,6 +46,14 @@ struct Node {
   Init init;
 };
 
+/// A node that computes an output of another node again, from operands and other outputs of that; see
+/// OpDef::recompute. Its output 0 is that value.
+struct Recipe {
+  const OpDef* op = nullptr;
+  std::vector<Value> inputs;
+  Attributes attributes;
+};
+
 enum class OutputKind : std::uint8_t {
   result,     ///< computed in both modes, differentiated in training
   inference,  ///< computed in inference only (decoded boxes)

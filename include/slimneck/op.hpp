@@ -15,6 +15,8 @@
 namespace slimneck {
 
 class GradientContext;
+struct Node;
+struct Recipe;
 
 /// Value of an attribute: an integer (also flags), a real, or a list of integers.
 using AttributeValue = std::variant<index_t, double, std::vector<index_t>>;
@@ -106,6 +108,8 @@ struct Target {
   index_t block = 1;    ///< the plan's block of channels
   int threads = 1;      ///< that its kernels run with
   bool direct = false;  ///< no Winograd
+  /// Of a step: the kernel that was chosen for it, by name. Empty, or a name that does not suit: the op's own choice.
+  std::string_view kernel = {};
 };
 
 /// What a kernel is called with. Channels are physical: under a channel map with holes there are more of them than the
@@ -156,6 +160,8 @@ struct Lowering {
   const void* variant = nullptr;     ///< what prepare is given
   index_t prepared = 0;              ///< elements of prepared weights
   index_t workspace = 0;             ///< elements of scratch memory, instead of OpDef::workspace
+  /// The kernels, by name, that compute the same; Target::kernel asks for one. Empty: there is no choice.
+  std::vector<std::string_view> alternatives = {};
 };
 
 /// Shapes, attributes and layouts from which an op chooses a kernel.
@@ -190,6 +196,9 @@ struct OpDef {
   OpKind kind = OpKind::compute;
   std::string_view stands_for = {};  ///< of a composite: the ops in it
   bool rearranges = false;           ///< its outputs hold numbers of its inputs, in other places
+  /// Inputs, in order of preference, that output 0 may be written over: element (n,c,h,w) of them is read for the same
+  /// element of the output alone, and before it is written; by every kernel and by the reference.
+  std::span<const std::size_t> in_place = {};
 
   /// Shapes of the outputs; throws ShapeError (the graph adds the node's name).
   std::vector<Shape> (*infer)(const Attributes&, std::span<const Shape> inputs) = nullptr;
@@ -212,6 +221,10 @@ struct OpDef {
 
   /// Appends the nodes of the gradient; absent when the op has none (it then passes none on).
   void (*gradient)(GradientContext&) = nullptr;
+
+  /// How output k of node `self` is computed again in the backward of a training plan, bit by bit the same, at the
+  /// price of a pass over memory; absent, or a recipe without an op, where it always has to be kept.
+  Recipe (*recompute)(const Node& node, int self, int output) = nullptr;
 
   /// A faster kernel for these layouts, or one without `run` for "use the reference".
   Lowering (*lower)(const LowerContext&) = nullptr;

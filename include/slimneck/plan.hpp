@@ -11,6 +11,7 @@
 
 #include "slimneck/exec.hpp"
 #include "slimneck/graph.hpp"
+#include "slimneck/tune.hpp"
 
 namespace slimneck {
 
@@ -84,8 +85,13 @@ enum class Mode : std::uint8_t { infer, train };
 
 struct PlanOptions {
   Mode mode = Mode::infer;
-  Exec exec;
+  Exec exec = {};
   bool input_gradients = false;  ///< training: also the gradients with respect to the graph's inputs
+  /// Training: bytes that the arena should stay below. As long as it does not, values that the backward needs are
+  /// computed again there instead of being kept, the largest first. 0: what the machine has.
+  std::size_t memory = 0;
+  Tune tune = Tune::table;
+  TuneCache* tuned = nullptr;  ///< read and filled by Tune::measure; null: what is measured serves this plan alone
 };
 
 /// One step of a plan: a kernel, or a movement where memory could not be shared.
@@ -99,6 +105,7 @@ struct PlanStep {
   Shape shape;         ///< of what is written, logical
   bool backward = false;
   bool moves = false;          ///< its output is its input in other places
+  bool in_place = false;       ///< its output lies over one of its inputs
   Cost cost;                   ///< logical work; nothing for movements
   std::size_t bytes_read = 0;  ///< every operand once, as it lies in memory
   std::size_t bytes_written = 0;
@@ -124,6 +131,10 @@ struct PlanStats {
   std::size_t workspace_bytes = 0;
   std::size_t steps = 0;
   std::size_t lone_activations = 0;  ///< steps that only apply an activation
+  std::string order;                 ///< of the nodes: "as given", or what needs less memory
+  std::size_t kept_bytes = 0;        ///< training: logical bytes that the backward reads of what the forward computed
+  /// Training: what is computed again in the backward instead, by name, in logical bytes.
+  std::vector<std::pair<std::string, std::size_t>> recomputed;
   /// Bytes written by steps that only rearrange their input: by op ("channel_shuffle", "concat", "upsample", ...),
   /// "copy" where two layouts could not agree, "reorder" at the plan's inputs and outputs. What became bookkeeping is
   /// not here.

@@ -1,9 +1,11 @@
 // A graph becomes a program: pruned, rewritten, differentiated, lowered, placed in one arena.
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "core/memory.hpp"
 #include "core/threads.hpp"
+#include "graph/memory_order.hpp"
 #include "graph/program.hpp"
 #include "graph/rewrite.hpp"
 #include "kernels/dispatch.hpp"
@@ -54,6 +56,20 @@ Target target_of(const Exec& exec) {
   return target;
 }
 
+void rewrite(Program& program, const PlanOptions& options, bool late) {
+  for (const Rewrite& r : rewrites()) {
+    if (r.late != late || (options.exec.reference && !r.always)) continue;
+    program.graph = r.apply(program.graph, options.mode);
+    program.rewrites.emplace_back(r.name);
+  }
+}
+
+/// What the options allow, or the machine has.
+std::size_t arena_elements(const PlanOptions& options) {
+  const std::size_t bytes = options.memory > 0 ? options.memory : core::physical_memory();
+  return bytes > 0 ? bytes / size_of(options.exec.dtype) : std::numeric_limits<std::size_t>::max();
+}
+
 /// Rather an error than a machine that swaps, or a process that is killed when it touches the pages.
 void check_memory(const Program& program) {
   std::size_t wanted = 0;
@@ -67,6 +83,25 @@ void check_memory(const Program& program) {
                 ": use smaller pictures or a smaller batch");
 }
 
+/// Lowers, and places the values in the arena. What is computed again is chosen by logical bytes; when holes and copies
+/// then make the arena larger than it may be, once more with less to keep.
+void place(Program& program, const Parameters& parameters, const PlanOptions& options) {
+  constexpr int attempts = 8;
+  const std::size_t limit = arena_elements(options);
+  const bool may_choose = options.mode == Mode::train && !options.exec.reference;
+  const Program before = program;
+  std::size_t most = limit;
+  for (int attempt = 0; attempt < attempts; ++attempt) {
+    if (attempt > 0) program = before;
+    if (may_choose) choose_recomputed(program, most);
+    lower(program, parameters, options, forward_nodes(program.graph));
+    assign_offsets(program, options.exec.dtype);
+    const std::size_t came = program.arena_bytes / size_of(options.exec.dtype);
+    if (!may_choose || came <= limit || most == 0) return;
+    most -= std::min(most, std::max(came - limit, most / 64));
+  }
+}
+
 }  // namespace
 
 Program compile(const Graph& graph, const Parameters& parameters, const PlanOptions& options) {
@@ -75,22 +110,18 @@ Program compile(const Graph& graph, const Parameters& parameters, const PlanOpti
   Program program;
   program.target = target_of(options.exec);
   program.graph = prune(graph, options.mode);
-  for (const Rewrite& rewrite : rewrites()) {
-    if (options.exec.reference && !rewrite.always) continue;
-    program.graph = rewrite.apply(program.graph, options.mode);
-    program.rewrites.emplace_back(rewrite.name);
-  }
-  const int forward_nodes = program.graph.size();
+  rewrite(program, options, false);
   if (options.mode == Mode::train) {
     std::vector<Value> wrt;
-    for (int i = 0; i < forward_nodes; ++i) {
+    for (int i = 0; i < program.graph.size(); ++i) {
       const Role role = program.graph.node(i).role;
       if (role == Role::parameter || (role == Role::input && options.input_gradients)) wrt.push_back({i, 0});
     }
     program.graph = differentiate(program.graph, wrt);
   }
-  lower(program, parameters, options, forward_nodes);
-  assign_offsets(program, options.exec.dtype);
+  rewrite(program, options, true);
+  if (!options.exec.reference) choose_order(program, options.mode);
+  place(program, parameters, options);
   check_memory(program);
   return program;
 }

@@ -14,6 +14,7 @@ void write(std::ostream& out, const PlanStep& s) {
       << ((s.port ? "port +" : "arena +") + std::to_string(s.offset)) << s.bytes_read << " -> " << s.bytes_written;
   if (s.cost.macs > 0) out << ", " << s.cost.macs << " MACs";
   if (!s.fused.empty()) out << "; fused: " << s.fused;
+  if (s.in_place) out << "; in place";
   if (!s.why.empty()) out << "; moved: " << s.why;
   out << '\n';
 }
@@ -23,6 +24,15 @@ void list(std::ostream& out, const char* title, std::vector<PlanStep>::const_ite
   if (begin == end) return;
   out << title << ": " << end - begin << " steps; bytes read -> written\n";
   std::for_each(begin, end, [&](const PlanStep& s) { write(out, s); });
+}
+
+/// Keep or compute again.
+void memory_choice(std::ostream& out, const PlanStats& stats) {
+  std::size_t again = 0;
+  for (const auto& [name, bytes] : stats.recomputed) again += bytes;
+  out << "kept for the backward: " << stats.kept_bytes << " bytes; computed again: " << again << " bytes";
+  for (const auto& [name, bytes] : stats.recomputed) out << ' ' << name;
+  out << '\n';
 }
 
 }  // namespace
@@ -42,7 +52,9 @@ std::string explain(const Program& program, const std::vector<PlanStep>& steps, 
   list(out, "backward", backward, steps.end());
   out << "arena " << stats.arena_bytes << " bytes (not below " << stats.arena_lower_bound << "), ports and constants "
       << stats.persistent_bytes << ", packed parameters " << stats.packed_bytes << ", workspace "
-      << stats.workspace_bytes << "\nlone activations: " << stats.lone_activations << "\nmoved:";
+      << stats.workspace_bytes << "\norder of the nodes: " << stats.order << '\n';
+  if (options.mode == Mode::train) memory_choice(out, stats);
+  out << "lone activations: " << stats.lone_activations << "\nmoved:";
   for (const auto& [what, bytes] : stats.bytes_moved) out << ' ' << what << ' ' << bytes;
   if (stats.bytes_moved.empty()) out << " nothing";
   out << '\n';

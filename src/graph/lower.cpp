@@ -3,7 +3,10 @@
 #include <map>
 #include <numeric>
 
+#include "graph/liveness.hpp"
+#include "graph/placement.hpp"
 #include "graph/program.hpp"
+#include "graph/tuner.hpp"
 
 namespace slimneck::graph {
 
@@ -20,159 +23,47 @@ class Lowerer {
         g_(program.graph),
         parameters_(parameters),
         reference_(options.exec.reference),
+        tuner_(options),
         block_(program.target.block),
         type_(options.exec.dtype),
         forward_nodes_(forward_nodes),
-        live_(live_nodes()),
+        live_(running(g_)),
         constant_(options.mode == Mode::infer ? constants(g_) : std::vector<char>(at(g_.size()), 0)),
         signatures_(reference_ ? std::vector<Signature>(at(g_.size())) : signatures_of(g_)),
         layouts_(g_, signatures_, live_, forward_nodes, block_, reference_),
         updates_(by_node(g_.updates(), [](const Update& u) { return u.value; })),
-        gradients_(by_node(g_.gradients(), [](const Gradient& g) { return g.gradient; })) {}
+        gradients_(by_node(g_.gradients(), [](const Gradient& g) { return g.gradient; })),
+        placement_(
+            program, live_, constant_, [this](Value v) { return layout_of(v); }, !reference_) {}
 
   void run() {
-    place_values();
-    share_memory();
     for (int i = 0; i < g_.size(); ++i) {
-      steps_ = constant_[at(i)] ? &p_.refresh : i < forward_nodes_ ? &p_.forward : &p_.backward;
+      const bool forward = i < forward_nodes_ && g_.node(i).role != Role::gradient;
+      steps_ = constant_[at(i)] ? &p_.refresh : forward ? &p_.forward : &p_.backward;
       if (live_[at(i)]) lower(i);
     }
     set_lifetimes();
   }
 
  private:
-  // ---- what runs ----
-  [[nodiscard]] std::vector<char> live_nodes() const {
-    std::vector<Value> roots;
-    for (const Output& o : g_.outputs()) roots.push_back(o.value);
-    for (const Update& u : g_.updates()) roots.push_back(u.value);
-    for (const Gradient& g : g_.gradients()) roots.push_back(g.gradient);
-    return g_.needed(roots);
-  }
-
-  /// Computed nodes that depend on parameters and state alone.
-  static std::vector<char> constants(const Graph& g) {
-    std::vector<char> flags(at(g.size()), 0);
-    for (int i = 0; i < g.size(); ++i) {
-      const Node& n = g.node(i);
-      flags[at(i)] = n.role == Role::computed && !n.inputs.empty() &&
-                     std::all_of(n.inputs.begin(), n.inputs.end(), [&](const Value& v) {
-                       return !v.valid() || is_entry(g.node(v).role) || flags[at(v.node)];
-                     });
-    }
-    return flags;
-  }
-
   /// Of a reference plan none has one: everything is plain.
   [[nodiscard]] const Signature& signature(int node) const { return signatures_[at(node)]; }
 
   // ---- places ----
   int new_place(const Shape& logical, const Layout& layout, bool persistent) {
-    Place place{static_cast<int>(p_.buffers.size()), 0, logical, layout};
-    Buffer buffer;
-    buffer.physical = place.physical();
-    buffer.block = layout.block;
-    buffer.persistent = persistent;
-    p_.buffers.push_back(buffer);
-    p_.places.push_back(std::move(place));
-    return static_cast<int>(p_.places.size()) - 1;
+    return Placement::add(p_, logical, layout, persistent);
   }
-
-  int& home(Value v) { return home_[at(v.node)][at(v.index)]; }
-
-  void place_values() {
-    home_.resize(at(g_.size()));
-    for (int i = 0; i < g_.size(); ++i) {
-      const Node& n = g_.node(i);
-      home_[at(i)].assign(n.shapes.size(), -1);
-      if (is_entry(n.role)) continue;
-      const bool port = n.role != Role::computed;
-      if (!port && !live_[at(i)]) continue;
-      for (int k = 0; k < static_cast<int>(n.shapes.size()); ++k)
-        home({i, k}) = new_place(n.shapes[at(k)], port ? Layout{} : layout_of(i, k), port || constant_[at(i)]);
-      if (n.role == Role::input) p_.inputs.push_back({n.name, home({i, 0})});
-      if (n.role == Role::gradient) p_.output_gradients.push_back({n.name, home({i, 0})});
-    }
-  }
+  [[nodiscard]] int home(Value v) const { return placement_.home(v); }
 
   /// The solved layout; a weight gradient lies as its two axes do.
-  [[nodiscard]] Layout layout_of(int node, int output) const {
+  [[nodiscard]] Layout layout_of(Value v) const {
+    const int node = v.node, output = v.index;
     const Signature& s = signature(node);
-    if (s.outputs.empty() || s.outputs[at(output)].n == '-') return layouts_.of({node, output});
+    if (s.outputs.empty() || s.outputs[at(output)].n == '-') return layouts_.of(v);
     const Letters map = letters(node, s);
     Layout layout = wanted(s.outputs[at(output)], map);
     layout.order = choose(node, s, map).weights;
     return layout;
-  }
-
-  /// Concats write their inputs in place, permutations and slices are looks at their input: where the layouts allow it.
-  void share_memory() {
-    looks_.assign(at(g_.size()), 0);
-    if (reference_) return;
-    for (int i = 0; i < g_.size(); ++i) {
-      const Node& n = g_.node(i);
-      if (!live_[at(i)] || n.role != Role::computed) continue;
-      if (n.op->kind == OpKind::concat) share_concat(i);
-      if (n.op->kind == OpKind::gather) share_gather(i);
-    }
-  }
-
-  void share_concat(int node) {
-    const Node& n = g_.node(node);
-    index_t first = 0, logical = 0;
-    const Place y = p_.places[at(home({node, 0}))];
-    for (const Value& v : n.inputs) {
-      const index_t channels = g_.shape(v).c;
-      const Layout& x = is_entry(g_.node(v).role) ? Layout{} : p_.places[at(home(v))].layout;
-      const index_t count = x.c.empty() ? channels : static_cast<index_t>(x.c.size());
-      if (g_.node(v).role == Role::computed && x.block == y.layout.block &&
-          same_part(x, y.layout, first, count, logical))
-        move_into(home(v), y.buffer, first);
-      first += count;
-      logical += channels;
-    }
-  }
-
-  /// Map x, shifted by `logical`, is what y has at [first, first + count).
-  static bool same_part(const Layout& x, const Layout& y, index_t first, index_t count, index_t logical) {
-    const index_t total = y.c.empty() ? first + count : static_cast<index_t>(y.c.size());
-    if (first % y.block != 0 || first + count > total) return false;
-    for (index_t p = 0; p < count; ++p) {
-      const index_t in_x = x.c.empty() ? p : x.c[at(p)];
-      const index_t in_y = y.c.empty() ? first + p : y.c[at(first + p)];
-      if ((in_x < 0 ? -1 : in_x + logical) != in_y) return false;
-    }
-    return true;
-  }
-
-  /// The whole buffer of `place` becomes channels [first, ...) of `buffer`, if it is free to move.
-  void move_into(int place, int buffer, index_t first) {
-    const int old = p_.places[at(place)].buffer;
-    if (old == buffer || p_.buffers[at(old)].persistent || p_.places[at(place)].first != 0 || moved_.count(old) ||
-        p_.places[at(place)].channels() != p_.buffers[at(old)].physical.c)
-      return;
-    for (Place& p : p_.places)
-      if (p.buffer == old) {
-        p.buffer = buffer;
-        p.first += first;
-      }
-    moved_[old] = buffer;
-  }
-
-  void share_gather(int node) {
-    const Node& n = g_.node(node);
-    if (g_.node(n.inputs[0]).role != Role::computed) return;
-    const std::vector<index_t> source = n.op->source(n.attributes, input_shapes(g_, n));
-    const Place x = p_.places[at(home(n.inputs[0]))];
-    Place& y = p_.places[at(home({node, 0}))];
-    if (x.layout.block != y.layout.block || moved_.count(y.buffer)) return;
-    const ChannelMap x_map = x.layout.c.empty() ? padded_identity(x.logical.c, 1) : x.layout.c;
-    const bool permutation = static_cast<index_t>(source.size()) == x.logical.c;
-    const Part part = permutation ? Part{0, permuted(x_map, source)} : part_of(x_map, source, x.layout.block);
-    if (part.map.empty() || part.map != (y.layout.c.empty() ? padded_identity(y.logical.c, 1) : y.layout.c)) return;
-    y.buffer = x.buffer;
-    y.first = x.first + part.first;
-    looks_[at(node)] = 1;
   }
 
   // ---- operands ----
@@ -213,7 +104,7 @@ class Lowerer {
       in.push_back(v.valid() ? view(g_.shape(v), s.inputs[k], is_entry(g_.node(v).role)) : AnyView(View<float>{}));
     }
     for (std::size_t k = 0; k < n.shapes.size(); ++k) out.push_back(view(n.shapes[k], s.outputs[k]));
-    return n.op->lower({&n.attributes, type_, p_.target, in, out});
+    return tuner_.choose(*n.op, {&n.attributes, type_, p_.target, in, out});
   }
 
   [[nodiscard]] static Layout wanted(const Axes& axes, const Letters& letters) {
@@ -358,7 +249,7 @@ class Lowerer {
     if (is_entry(g_.node(n.inputs[0]).role))
       throw ShapeError(std::string(n.op->name) + " '" + n.name + "' of a parameter");
     // One buffer alone does not tell: input and output may be two parts of a concat.
-    if (looks_[at(node)]) return;
+    if (placement_.looks(node)) return;
     const int y = home({node, 0});
     const Operand x = read(n.inputs[0], p_.places[at(home(n.inputs[0]))].layout);
     const std::vector<index_t> source = n.op->source(n.attributes, input_shapes(g_, n));
@@ -518,6 +409,7 @@ class Lowerer {
   const Graph& g_;
   const Parameters& parameters_;
   bool reference_;
+  Tuner tuner_;
   index_t block_;
   DType type_;
   int forward_nodes_;
@@ -525,9 +417,7 @@ class Lowerer {
   std::vector<Signature> signatures_;
   Layouts layouts_;
   std::vector<std::vector<std::size_t>> updates_, gradients_;
-  std::vector<std::vector<int>> home_;
-  std::map<int, int> moved_;
-  std::vector<char> looks_;  ///< gathers whose output is a look at their input
+  Placement placement_;
   std::vector<std::pair<Value, int>> copies_;
   std::vector<Step>* steps_ = nullptr;
 };

@@ -1,6 +1,7 @@
 // Packed forms of parameters that several inference plans read: one copy for all plans of the same ISA and layout.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -24,7 +25,7 @@ class PackedStore {
   std::mutex mutex;
 
  private:
-  std::vector<std::weak_ptr<PackedForm>> forms_;
+  std::map<int, std::vector<std::weak_ptr<PackedForm>>> forms_;  ///< by entry of Parameters
 };
 
 std::shared_ptr<PackedForm> new_form(const Packed& what, Isa isa, DType type);

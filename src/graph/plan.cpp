@@ -88,6 +88,7 @@ struct Plan::Impl {
     step.out_views = views(step.out);
     step.call = {&program.graph.node(step.node).attributes, step.in_views, step.out_views, workspace.raw(),
                  program.target};
+    step.call.target.kernel = step.kernel;
   }
 
   /// Training: always, and parameters may change without a word. Inference: what another plan packed already is there.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "graph/layout.hpp"
@@ -83,6 +84,10 @@ struct Program {
   Target target;
   Graph graph;  ///< after rewrites and differentiation
   std::vector<std::string> rewrites;
+  std::string order = "as given";
+  /// What the backward computes again, in logical elements, and how many the forward keeps for it.
+  std::vector<std::pair<std::string, std::size_t>> recomputed;
+  std::size_t kept = 0;
   std::vector<Buffer> buffers;
   std::vector<Place> places;
   std::vector<Packed> packed;

@@ -9,7 +9,7 @@ namespace slimneck::graph {
 
 struct Rewrite;
 
-/// Rewrites before differentiation, in order (src/layers/rewrites/rewrites.inc).
+/// In the order in which they run (src/layers/rewrites/rewrites.inc); those after differentiation come last.
 std::span<const Rewrite> rewrites() noexcept;
 
 /// Elementwise a + b: the gradient of a value that several nodes read is the sum of theirs.

@@ -1,6 +1,6 @@
 #include "graph/report.hpp"
 
-#include <algorithm>
+#include "graph/liveness.hpp"
 
 namespace slimneck::graph {
 
@@ -36,6 +36,14 @@ void set_kind(const Program& p, const Step& step, PlanStep& s) {
   }
 }
 
+bool lies_over_input(const Program& p, const Step& step) {
+  const Place& y = p.places[at(step.out[0].index)];
+  for (const Operand& o : step.in)
+    if (o.kind == Operand::Kind::place)
+      if (const Place& x = p.places[at(o.index)]; x.buffer == y.buffer && x.first == y.first) return true;
+  return false;
+}
+
 PlanStep step_of(const Program& p, const Parameters& parameters, const Step& step, DType type) {
   PlanStep s;
   s.name = step.name;
@@ -53,6 +61,7 @@ PlanStep step_of(const Program& p, const Parameters& parameters, const Step& ste
   const Buffer& buffer = p.buffers[at(shown.buffer)];
   s.shape = shown.logical;
   s.layout = describe(shown.layout);
+  s.in_place = step.kind == Step::Kind::kernel && lies_over_input(p, step);
   s.port = buffer.persistent;
   s.offset = buffer.offset + at(shown.first * buffer.physical.h * buffer.physical.w) * size_of(type);
   return s;
@@ -94,6 +103,10 @@ PlanStats stats(const Program& program, const std::vector<PlanStep>& steps, DTyp
   s.packed_bytes = program.packed_bytes;
   s.workspace_bytes = program.workspace_bytes;
   s.steps = steps.size();
+  s.order = program.order;
+  s.recomputed = program.recomputed;
+  s.kept_bytes = program.kept * size_of(type);
+  for (auto& [name, bytes] : s.recomputed) bytes *= size_of(type);
   for (const PlanStep& step : steps) {
     if (step.moves) s.bytes_moved[step.op] += step.bytes_written;
     const Cost& c = step.cost;
@@ -102,77 +115,17 @@ PlanStats stats(const Program& program, const std::vector<PlanStep>& steps, DTyp
   return s;
 }
 
-namespace {
-
-/// Flags of the nodes whose output is other values, put together or looked at. A permutation or slice that had to be
-/// copied is a value of its own.
-std::vector<char> movements(const Program& p) {
-  std::vector<char> flags;
-  for (const Node& n : p.graph.nodes())
-    flags.push_back(n.role == Role::computed && (n.op->kind == OpKind::concat || n.op->kind == OpKind::gather));
-  for (const std::vector<Step>* steps : {&p.forward, &p.backward})
-    for (const Step& step : *steps)
-      if (const OpDef& op = *p.graph.node(step.node).op;
-          step.kind == Step::Kind::gather && op.kind == OpKind::gather && step.moves == op.name)
-        flags[at(step.node)] = 0;
-  return flags;
-}
-
-/// A number for every output of every node.
-template <class T>
-std::vector<std::vector<T>> for_each_value(const Graph& g, T number) {
-  std::vector<std::vector<T>> all;
-  for (const Node& n : g.nodes()) all.emplace_back(n.shapes.size(), number);
-  return all;
-}
-
-/// Flags of the values that leave the plan, so that they may be computed where the caller reads them.
-std::vector<std::vector<char>> leaving(const Graph& g) {
-  std::vector<std::vector<char>> flags = for_each_value<char>(g, 0);
-  const auto flag = [&](Value v) { flags[at(v.node)][at(v.index)] = 1; };
-  for (const Output& o : g.outputs()) flag(o.value);
-  for (const Gradient& d : g.gradients())
-    if (g.node(d.of).role != Role::parameter) flag(d.gradient);
-  return flags;
-}
-
-}  // namespace
-
 std::size_t arena_lower_bound(const Program& program, DType type) {
   const Graph& g = program.graph;
-  std::vector<Value> roots;
-  for (const Output& o : g.outputs()) roots.push_back(o.value);
-  for (const Update& u : g.updates()) roots.push_back(u.value);
-  for (const Gradient& d : g.gradients()) roots.push_back(d.gradient);
-  std::vector<char> live = g.needed(roots);
-  for (const Step& step : program.refresh) live[at(step.node)] = 0;  // constants lie elsewhere
-  const std::vector<char> movement = movements(program);
-
-  // The last node that reads each node's values, found from the end: a movement keeps what it reads as long as it is
-  // kept itself, and is no value of its own.
-  std::vector<std::vector<int>> last = for_each_value(g, 0);
-  for (int i = 0; i < g.size(); ++i) std::fill(last[at(i)].begin(), last[at(i)].end(), i);
-  for (int i = g.size() - 1; i >= 0; --i) {
-    const Node& n = g.node(i);
-    if (!live[at(i)] || n.role != Role::computed) continue;
-    const int until = movement[at(i)] ? *std::max_element(last[at(i)].begin(), last[at(i)].end()) : i;
-    for (const Value& v : n.inputs)
-      if (v.valid()) last[at(v.node)][at(v.index)] = std::max(last[at(v.node)][at(v.index)], until);
-  }
-  const std::vector<std::vector<char>> leaves = leaving(g);
-  std::vector<index_t> change(at(g.size()) + 1, 0);
-  for (int i = 0; i < g.size(); ++i) {
-    const Node& n = g.node(i);
-    if (!live[at(i)] || n.role != Role::computed || movement[at(i)]) continue;
-    for (std::size_t k = 0; k < n.shapes.size(); ++k) {
-      if (leaves[at(i)][k]) continue;
-      change[at(i)] += n.shapes[k].numel();
-      change[at(last[at(i)][k]) + 1] -= n.shapes[k].numel();
-    }
-  }
-  index_t now = 0, most = 0;
-  for (const index_t c : change) most = std::max(most, now += c);
-  return at(most) * size_of(type);
+  std::vector<char> runs = running(g);
+  for (const Step& step : program.refresh) runs[at(step.node)] = 0;  // lies elsewhere
+  std::vector<char> movement = movements(g);
+  for (const std::vector<Step>* steps : {&program.forward, &program.backward})
+    for (const Step& step : *steps)
+      if (const OpDef& op = *g.node(step.node).op;
+          step.kind == Step::Kind::gather && op.kind == OpKind::gather && step.moves == op.name)
+        movement[at(step.node)] = 0;  // had to be copied: a value of its own
+  return at(liveness(g, runs, movement).peak()) * size_of(type);
 }
 
 }  // namespace slimneck::graph

@@ -41,6 +41,9 @@ void Rebuild::copy(int node) {
 Graph Rebuild::finish() {
   for (const Output& o : old_.outputs()) fresh_.output(o.name, (*this)(o.value), o.kind);
   for (const Update& u : old_.updates()) fresh_.update((*this)(u.state), (*this)(u.value));
+  for (const Gradient& g : old_.gradients()) fresh_.gradient((*this)(g.of), (*this)(g.gradient));
+  for (const Gradient& g : old_.adjoints())
+    if ((*this)(g.of).valid() && (*this)(g.gradient).valid()) fresh_.adjoint((*this)(g.of), (*this)(g.gradient));
   return std::move(fresh_);
 }
 
@@ -54,6 +57,7 @@ Readers::Readers(const Graph& graph) {
     for (const Value& v : graph.node(i).inputs) read(v, i);
   for (const Output& o : graph.outputs()) read(o.value, -1);
   for (const Update& u : graph.updates()) read(u.value, -1);
+  for (const Gradient& g : graph.gradients()) read(g.gradient, -1);
 }
 
 }  // namespace slimneck::graph

@@ -13,6 +13,7 @@ namespace slimneck::graph {
 struct Rewrite {
   std::string_view name;
   bool always = false;  ///< also for reference plans: what the mode means rather than what makes it fast
+  bool late = false;    ///< after differentiation
   Graph (*apply)(const Graph&, Mode) = nullptr;
 };
 
@@ -32,7 +33,7 @@ class Rebuild {
     return fresh_.add(op, std::move(inputs), attributes, name);
   }
   void update(Value state, Value value) { fresh_.update(state, value); }
-  /// Outputs and updates of the old graph, now that every node has been seen.
+  /// Outputs, updates and gradients of the old graph, now that every node has been seen.
   Graph finish();
 
  private:
@@ -41,7 +42,7 @@ class Rebuild {
   std::vector<std::vector<Value>> map_;
 };
 
-/// Who reads each value of a graph; outputs and updates count as readers with node -1.
+/// Who reads each value of a graph; outputs, updates and gradients count as readers with node -1.
 class Readers {
  public:
   explicit Readers(const Graph& graph);

@@ -88,10 +88,15 @@ const ConvGradVariant bwd_w[] = {
 };
 
 template <class Variant, class Args, std::size_t Count>
-const Variant& choose(const Variant (&variants)[Count], const Args& args, index_t lanes, Algorithm algorithm) {
-  for (const Variant& v : variants)
-    if ((algorithm == Algorithm::best || v.algorithm == Algorithm::direct) && v.suits(args, lanes)) return v;
-  return variants[Count - 1];
+const Variant& choose(const Variant (&variants)[Count], const Args& args, index_t lanes, Algorithm algorithm,
+                      std::string_view name) {
+  const Variant* first = nullptr;
+  for (const Variant& v : variants) {
+    if (!usable(v, args, lanes, algorithm)) continue;
+    if (name.empty() || v.name == name) return v;
+    if (!first) first = &v;
+  }
+  return first ? *first : variants[Count - 1];
 }
 
 }  // namespace
@@ -100,14 +105,17 @@ std::span<const ConvVariant> conv_fwd_variants() noexcept { return fwd; }
 std::span<const ConvVariant> conv_bwd_x_variants() noexcept { return bwd_x; }
 std::span<const ConvGradVariant> conv_bwd_w_variants() noexcept { return bwd_w; }
 
-const ConvVariant& choose_conv_fwd(const ConvArgs& args, index_t lanes, Algorithm algorithm) noexcept {
-  return choose(fwd, args, lanes, algorithm);
+const ConvVariant& choose_conv_fwd(const ConvArgs& args, index_t lanes, Algorithm algorithm,
+                                   std::string_view name) noexcept {
+  return choose(fwd, args, lanes, algorithm, name);
 }
-const ConvVariant& choose_conv_bwd_x(const ConvArgs& args, index_t lanes, Algorithm algorithm) noexcept {
-  return choose(bwd_x, args, lanes, algorithm);
+const ConvVariant& choose_conv_bwd_x(const ConvArgs& args, index_t lanes, Algorithm algorithm,
+                                     std::string_view name) noexcept {
+  return choose(bwd_x, args, lanes, algorithm, name);
 }
-const ConvGradVariant& choose_conv_bwd_w(const ConvGradArgs& args, index_t lanes, Algorithm algorithm) noexcept {
-  return choose(bwd_w, args, lanes, algorithm);
+const ConvGradVariant& choose_conv_bwd_w(const ConvGradArgs& args, index_t lanes, Algorithm algorithm,
+                                         std::string_view name) noexcept {
+  return choose(bwd_w, args, lanes, algorithm, name);
 }
 
 }  // namespace slimneck::kernels

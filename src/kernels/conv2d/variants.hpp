@@ -38,10 +38,18 @@ SLIMNECK_EXPORT std::span<const ConvVariant> conv_fwd_variants() noexcept;
 SLIMNECK_EXPORT std::span<const ConvVariant> conv_bwd_x_variants() noexcept;
 SLIMNECK_EXPORT std::span<const ConvGradVariant> conv_bwd_w_variants() noexcept;
 
-/// The first that suits.
-SLIMNECK_EXPORT const ConvVariant& choose_conv_fwd(const ConvArgs& args, index_t lanes, Algorithm algorithm) noexcept;
-SLIMNECK_EXPORT const ConvVariant& choose_conv_bwd_x(const ConvArgs& args, index_t lanes, Algorithm algorithm) noexcept;
-SLIMNECK_EXPORT const ConvGradVariant& choose_conv_bwd_w(const ConvGradArgs& args, index_t lanes,
-                                                         Algorithm algorithm) noexcept;
+/// May this one be used for that geometry?
+template <class Variant, class Args>
+bool usable(const Variant& v, const Args& args, index_t lanes, Algorithm algorithm) noexcept {
+  return (algorithm == Algorithm::best || v.algorithm == Algorithm::direct) && v.suits(args, lanes);
+}
+
+/// The usable one of this name; else the first that is usable.
+SLIMNECK_EXPORT const ConvVariant& choose_conv_fwd(const ConvArgs& args, index_t lanes, Algorithm algorithm,
+                                                   std::string_view name = {}) noexcept;
+SLIMNECK_EXPORT const ConvVariant& choose_conv_bwd_x(const ConvArgs& args, index_t lanes, Algorithm algorithm,
+                                                     std::string_view name = {}) noexcept;
+SLIMNECK_EXPORT const ConvGradVariant& choose_conv_bwd_w(const ConvGradArgs& args, index_t lanes, Algorithm algorithm,
+                                                         std::string_view name = {}) noexcept;
 
 }  // namespace slimneck::kernels

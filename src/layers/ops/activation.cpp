@@ -55,6 +55,8 @@ Lowering lower(const LowerContext& c) {
   });
 }
 
+constexpr std::size_t x_or_dy[] = {1, 0};
+
 Lowering lower_bwd(const LowerContext& c) {
   return lower_in_blocks(c, "act_bwd", [](const KernelCall& k) {
     run_fast(k, activation_attribute(*k.attributes), &kernels::Kernels::act_bwd);
@@ -68,6 +70,7 @@ constexpr OpDef define(std::string_view name) {
   OpDef op;
   op.name = name;
   if (kind == Act::leaky_relu) op.attributes = slope_attribute;
+  op.in_place = first_input;
   op.infer = infer;
   op.maps = elementwise_maps;
   op.cost = cost;
@@ -75,6 +78,7 @@ constexpr OpDef define(std::string_view name) {
     kernels::act_fwd<T>(k.in<T>(0), k.out<T>(0), activation_of(*k.attributes, kind));
   });
   op.gradient = gradient<kind>;
+  op.recompute = run_again;
   op.lower = lower<kind>;
   op.cases = cases;
   return op;
@@ -100,6 +104,7 @@ const OpDef gelu = define<Act::gelu>("gelu");
 const OpDef act_bwd{
     .name = "act_bwd",
     .attributes = bwd_attributes,
+    .in_place = x_or_dy,
     .infer = infer_bwd,
     .maps = elementwise_maps,
     .cost = cost,

@@ -4,8 +4,15 @@
 
 namespace slimneck::ops {
 
+namespace {
+
+constexpr std::size_t either[] = {0, 1};
+
+}  // namespace
+
 const OpDef add{
     .name = "add",
+    .in_place = either,
     .infer = [](const Attributes&, Shapes in) -> std::vector<Shape> {
       require_inputs(in, 2, 2);
       require_shape("the second input", in[1], in[0]);

@@ -69,23 +69,16 @@ void emit_bwd(GradientContext& g, Value mean, Value var, std::size_t gamma, bool
 
 /// y = gamma (x - mean) / sqrt(var + eps) + beta.
 void run_apply(const KernelCall& k, std::size_t mean, std::size_t gamma) {
+  const auto vector = [&](std::size_t i) { return k.in<float>(i).data; };
   Scratch s(k.workspace);
-  kernels::BnArgs b;
-  set_extent(b, k.outputs[0]);
-  lay(k.inputs[0], b.z, b.zn, b.zb, b.zh);
-  lay(k.outputs[0], b.y, b.yn, b.yb, b.yh);
-  const index_t channels = k.outputs[0].shape.c;
-  b.scale = s.take(channels);
-  b.bias = s.take(channels);
-  kernels::bn_fold(channels, k.in<float>(mean).data, k.in<float>(mean + 1).data, k.in<float>(gamma).data,
-                   k.in<float>(gamma + 1).data, k.attributes->real("eps"), b.scale, b.bias);
-  kernels::kernels_of(k.target.isa)->bn_act(b);
+  run_norm(k.inputs[0], k.outputs[0],
+           {vector(mean), vector(mean + 1), vector(gamma), vector(gamma + 1), k.attributes->real("eps")}, {}, k.target,
+           s);
 }
 
 index_t apply_workspace(const LowerContext& c) {
   Scratch count(nullptr);
-  count.take(c.outputs[0].shape.c);
-  count.take(c.outputs[0].shape.c);
+  take_norm(count, c.outputs[0].shape.c);
   return count.taken();
 }
 
@@ -116,6 +109,7 @@ std::vector<OpCase> cases() {
 const OpDef batch_norm{
     .name = "batch_norm",
     .attributes = norm_attributes,
+    .in_place = first_input,
     .infer = infer,
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a,-->-a"; },
     .cost = cost,
@@ -158,6 +152,7 @@ const OpDef bn_stats{
 const OpDef bn_apply{
     .name = "bn_apply",
     .attributes = eps_attribute,
+    .in_place = first_input,
     .infer = infer_apply,
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a>-a"; },
     .cost = cost,
@@ -166,6 +161,7 @@ const OpDef bn_apply{
                            k.attributes->real("eps"));
     }),
     .gradient = [](GradientContext& g) { emit_bwd(g, g.input(1), g.input(2), 3, true); },
+    .recompute = run_again,
     .lower = lower_apply,
 };
 
@@ -184,6 +180,7 @@ const OpDef bn_running{
 const OpDef bn_bwd{
     .name = "bn_bwd",
     .attributes = bwd_attributes,
+    .in_place = first_input,
     .infer = infer_bwd,
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a>-a,-a,-a"; },
     .cost = cost,

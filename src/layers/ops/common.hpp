@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "slimneck/graph.hpp"
 #include "slimneck/ops.hpp"
 
 namespace slimneck::ops {
@@ -43,6 +44,14 @@ inline void require_at_most(const char* what, index_t came, index_t most = large
 
 /// The activation that attributes "act" (a kernels::Act) and "slope" name; throws ShapeError when there is no such one.
 kernels::Activation activation_attribute(const Attributes& a);
+
+/// OpDef::in_place of ops that may write over their first input.
+inline constexpr std::size_t first_input[] = {0};
+
+/// OpDef::recompute of ops that simply run again.
+inline Recipe run_again(const Node& node, int /*self*/, int /*output*/) {
+  return {node.op, node.inputs, node.attributes};
+}
 
 inline std::string_view elementwise_maps(const Attributes&, Shapes inputs) {
   return inputs.size() == 1 ? "-a>-a" : "-a,-a>-a";

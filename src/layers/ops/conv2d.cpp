@@ -7,6 +7,8 @@ namespace slimneck::ops {
 
 namespace {
 
+constexpr std::size_t summand[] = {2};
+
 /// The backward of x needs the extent that the stride rounded away.
 constexpr AttributeSpec bwd_x_attributes[] = {
     {"stride", Kind::integer, false, 1}, {"pad_h", Kind::integer, false, 0},
@@ -71,9 +73,15 @@ FastConv fast_bwd_x(DType type, const Target& target, const Attributes& a, std::
 }
 
 Lowering lower_bwd_x(const LowerContext& c) {
+  if (c.inputs.size() > 2 && c.inputs[2].block != c.outputs[0].block) return {};  // the summand is a plain port
   return fast_bwd_x(c.type, c.target, *c.attributes, c.inputs, c.outputs).lowering([](const KernelCall& k) {
+    kernels::Epilogue e;
+    if (k.inputs.size() > 2) {
+      begin_with(k.inputs[2], k);
+      e.add = true;
+    }
     fast_bwd_x(DType::f32, k.target, *k.attributes, k.inputs, k.outputs)
-        .run(k.in<float>(1).data, {}, static_cast<float*>(k.workspace));
+        .run(k.in<float>(1).data, e, static_cast<float*>(k.workspace));
   });
 }
 
@@ -90,17 +98,19 @@ Lowering lower_bwd_w(const LowerContext& c) {
 }
 
 std::vector<Shape> infer_bwd_x(const Attributes& a, Shapes in) {
-  require_inputs(in, 2, 2);
+  require_inputs(in, 2, 3);
   const Shape &dy = in[0], &w = in[1];
   require_at_most("groups", a.integer("groups"));
   const Shape dx{dy.n, w.c * a.integer("groups"), a.integer("h"), a.integer("w")};
   require_shape("dy", dy, convolved(a, dx, w));
+  if (in.size() > 2) require_shape("what is added", in[2], dx);
   return {dx};
 }
 
 std::string_view maps_bwd_x(const Attributes& a, Shapes in) {
-  if (dense(a)) return "-b,ba>-a";
-  if (depthwise(a, in[0].c, in[1].n) && in[1].c == 1) return "-a,a->-a";
+  const bool added = in.size() > 2;
+  if (dense(a)) return added ? "-b,ba,-a>-a" : "-b,ba>-a";
+  if (depthwise(a, in[0].c, in[1].n) && in[1].c == 1) return added ? "-a,a-,-a>-a" : "-a,a->-a";
   return {};
 }
 
@@ -119,9 +129,10 @@ std::string_view maps_bwd_w(const Attributes& a, Shapes in) {
   return {};
 }
 
-Cost cost_bwd_x(const Attributes&, Shapes in, Shapes) {
+Cost cost_bwd_x(const Attributes&, Shapes in, Shapes out) {
   Cost c;
   c.macs = convolution_macs(in[0], in[1]);
+  if (in.size() > 2) c.other_flops = out[0].numel();
   return c;
 }
 
@@ -201,16 +212,23 @@ const OpDef conv2d{
     .cases = cases,
 };
 
+/// dy, w [, r] -> dx [+ r].
 const OpDef conv2d_bwd_x{
     .name = "conv2d_bwd_x",
     .attributes = bwd_x_attributes,
+    .in_place = summand,
     .infer = infer_bwd_x,
     .maps = maps_bwd_x,
     .cost = cost_bwd_x,
     .reference = Reference::of([]<class T>(const KernelCall& k) {
       const auto w = k.in<T>(1);
-      kernels::conv2d_bwd_x<T>(k.in<T>(0), w, k.out<T>(0), geometry(*k.attributes, k.out<T>(0).shape.c, w.shape.c));
+      const View<T> dx = k.out<T>(0), sum(static_cast<T*>(k.workspace), dx.shape, dx.block);
+      const kernels::Conv2d g = geometry(*k.attributes, dx.shape.c, w.shape.c);
+      if (k.inputs.size() < 3) return kernels::conv2d_bwd_x<T>(k.in<T>(0), w, dx, g);
+      kernels::conv2d_bwd_x<T>(k.in<T>(0), w, sum, g);
+      kernels::add<T>(sum, k.in<T>(2), dx);
     }),
+    .workspace = [](const Attributes&, Shapes in) { return in.size() > 2 ? in[2].numel() : 0; },
     .lower = lower_bwd_x,
 };
 

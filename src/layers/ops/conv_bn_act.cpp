@@ -40,6 +40,13 @@ Cost cost(const Attributes& a, Shapes in, Shapes out) {
   return c;
 }
 
+Cost norm_act_cost(const Attributes& a, Shapes in, Shapes) {
+  Cost c;
+  c.norm_elements = in[0].numel();
+  if (a.integer("act") != 0) c.act_elements = in[0].numel();
+  return c;
+}
+
 template <class T>
 void run(const KernelCall& k) {
   const Attributes& a = *k.attributes;
@@ -72,9 +79,9 @@ class Fast {
     if (!possible()) return;
     work_ = scratch_.take(conv_.workspace());
     if (!train_) return;
-    scale_ = scratch_.take(out[0].shape.c);
-    bias_ = scratch_.take(out[0].shape.c);
     moments_ = scratch_.take(conv_.moments());
+    after_ = scratch_;
+    take_norm(scratch_, out[0].shape.c);
   }
 
   [[nodiscard]] Lowering lowering(KernelFunction run) const {
@@ -93,22 +100,12 @@ class Fast {
       conv_.run(vector(in_[1]), e, work_);
       return;
     }
-    const float *gamma = vector(in_[2]), *beta = vector(in_[3]);
     kernels::Epilogue e;
     e.moments = moments_;
     conv_.run(vector(in_[1]), e, work_);
     float *mean = vector(out_[2]), *var = vector(out_[3]);
     conv_.merge(moments_, mean, var);
-    kernels::bn_fold(out_[0].shape.c, mean, var, gamma, beta, a_.real("eps"), scale_, bias_);
-    kernels::BnArgs n;
-    set_extent(n, out_[0]);
-    lay(out_[1], n.z, n.zn, n.zb, n.zh);
-    lay(out_[0], n.y, n.yn, n.yb, n.yh);
-    n.scale = scale_;
-    n.bias = bias_;
-    n.act = act.kind;
-    n.slope = static_cast<float>(act.slope);
-    kernels::kernels_of(target_.isa)->bn_act(n);
+    run_norm(out_[1], out_[0], {mean, var, vector(in_[2]), vector(in_[3]), a_.real("eps")}, act, target_, after_);
   }
 
  private:
@@ -120,14 +117,32 @@ class Fast {
   Target target_;
   bool train_;
   FastConv conv_;
-  Scratch scratch_;
-  float *work_ = nullptr, *scale_ = nullptr, *bias_ = nullptr, *moments_ = nullptr;
+  Scratch scratch_, after_{nullptr};
+  float *work_ = nullptr, *moments_ = nullptr;
 };
 
 Lowering lower(const LowerContext& c) {
   return Fast(c.type, c.target, *c.attributes, c.inputs, c.outputs, nullptr).lowering([](const KernelCall& k) {
     Fast(DType::f32, k.target, *k.attributes, k.inputs, k.outputs, k.workspace).run();
   });
+}
+
+/// y again, from z and its statistics.
+Recipe recompute(const Node& node, int self, int output) {
+  if (output != 0 || node.attributes.integer("train") == 0) return {};
+  return {&bn_act, {{self, 1}, {self, 2}, {self, 3}, node.inputs[2], node.inputs[3]}, norm_act_of(node.attributes)};
+}
+
+Lowering lower_norm(const LowerContext& c) {
+  Scratch count(nullptr);
+  take_norm(count, c.outputs[0].shape.c);
+  const auto run = [](const KernelCall& k) {
+    const auto vector = [&](std::size_t i) { return k.in<float>(i).data; };
+    Scratch s(k.workspace);
+    run_norm(k.inputs[0], k.outputs[0], {vector(1), vector(2), vector(3), vector(4), k.attributes->real("eps")},
+             activation_attribute(*k.attributes), k.target, s);
+  };
+  return lower_in_blocks(c, "bn_act", run, count.taken());
 }
 
 /// dy, z, mean, var, gamma, beta -> dz, dgamma, dbeta.
@@ -159,6 +174,7 @@ const OpDef conv_bn_act{
     .cost = cost,
     .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
     .gradient = gradient,
+    .recompute = recompute,
     .lower = lower,
     .cases = []() -> std::vector<OpCase> {
       const Shape v{1, 4, 1, 1};
@@ -175,11 +191,31 @@ const OpDef conv_bn_act{
     },
 };
 
+/// z, mean, var, gamma, beta -> y = act(bn(z)): what a training plan computes again instead of keeping it.
+const OpDef bn_act{
+    .name = "bn_act",
+    .attributes = norm_act_attributes,
+    .stands_for = "batch_norm activation",
+    .in_place = first_input,
+    .infer = [](const Attributes&, Shapes in) -> std::vector<Shape> {
+      require_inputs(in, 5, 5);
+      for (const Shape& s : in.subspan(1)) require_shape("a number per channel", s, channel_vector(in[0]));
+      return {in[0]};
+    },
+    .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a>-a"; },
+    .cost = norm_act_cost,
+    .reference = Reference::of([]<class T>(const KernelCall& k) {
+      norm_act<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.out<T>(0), *k.attributes);
+    }),
+    .lower = lower_norm,
+};
+
 /// dy, z, mean, var, gamma, beta -> dz, dgamma, dbeta for y = act(bn(z)).
 const OpDef bn_act_bwd{
     .name = "bn_act_bwd",
     .attributes = norm_act_attributes,
     .stands_for = "act_bwd bn_bwd",
+    .in_place = first_input,
     .infer = [](const Attributes&, Shapes in) -> std::vector<Shape> {
       require_inputs(in, 6, 6);
       require_shape("z", in[1], in[0]);
@@ -188,18 +224,13 @@ const OpDef bn_act_bwd{
       return {in[0], v, v};
     },
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a,-a>-a,-a,-a"; },
-    .cost =
-        [](const Attributes& a, Shapes in, Shapes) {
-          Cost c;
-          c.norm_elements = in[0].numel();
-          if (a.integer("act") != 0) c.act_elements = in[0].numel();
-          return c;
-        },
+    .cost = norm_act_cost,
     .reference = Reference::of([]<class T>(const KernelCall& k) {
-      const View<T> dz = k.out<T>(0);
-      norm_act_bwd<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.in<T>(5), dz, dz, k.out<T>(1),
+      const View<T> dz = k.out<T>(0), scratch(static_cast<T*>(k.workspace), dz.shape, dz.block);
+      norm_act_bwd<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.in<T>(5), scratch, dz, k.out<T>(1),
                       k.out<T>(2), *k.attributes);
     }),
+    .workspace = [](const Attributes&, Shapes in) { return in[0].numel(); },
     .lower = lower_bwd,
 };
 

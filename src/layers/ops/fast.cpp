@@ -20,6 +20,15 @@ void set_geometry(Args& args, const Attributes& a, const Shape& w, const Shape& 
 /// Plain NCHW with rows in one piece: what a kernel with `planes` reads.
 bool planar(const AnyView& v) { return v.block == 1 && v.sw == 1; }
 
+/// Names of all kernels that may compute this convolution.
+template <class Variant, class Args>
+std::vector<std::string_view> alternatives(std::span<const Variant> variants, const Args& args, const Target& target) {
+  std::vector<std::string_view> names;
+  for (const Variant& v : variants)
+    if (kernels::usable(v, args, target.block, algorithm_of(target))) names.push_back(v.name);
+  return names;
+}
+
 void prepare_variant(const Target& target, const void* variant, const float* packed, float* prepared, index_t o,
                      index_t c, index_t kh, index_t kw) {
   const auto& v = *static_cast<const kernels::ConvVariant*>(variant);
@@ -48,6 +57,15 @@ kernels::PointwiseArgs pointwise(const KernelCall& k) noexcept {
   if (k.inputs.size() > 1) lay(k.inputs[1], a.z, a.zn, a.zb, a.zh);
   lay(k.outputs[0], a.y, a.yn, a.yb, a.yh);
   return a;
+}
+
+void begin_with(const AnyView& x, const KernelCall& k) noexcept {
+  if (x.data == k.outputs[0].data) return;
+  kernels::PointwiseArgs a;
+  set_extent(a, x);
+  lay(x, a.x, a.xn, a.xb, a.xh);
+  lay(k.outputs[0], a.y, a.yn, a.yb, a.yh);
+  kernels::kernels_of(k.target.isa)->map_copy(a);
 }
 
 Lowering lower_in_blocks(const LowerContext& c, std::string_view name, KernelFunction run, index_t workspace) {
@@ -85,6 +103,26 @@ index_t norm_bwd_workspace(const AnyView& z) noexcept {
   return count.taken();
 }
 
+void take_norm(Scratch& scratch, index_t channels) noexcept {
+  scratch.take(channels);
+  scratch.take(channels);
+}
+
+void run_norm(const AnyView& z, const AnyView& y, const Norm& norm, const kernels::Activation& act,
+              const Target& target, Scratch& scratch) noexcept {
+  const index_t channels = y.shape.c;
+  kernels::BnArgs b;
+  set_extent(b, y);
+  lay(z, b.z, b.zn, b.zb, b.zh);
+  lay(y, b.y, b.yn, b.yb, b.yh);
+  b.scale = scratch.take(channels);
+  b.bias = scratch.take(channels);
+  b.act = act.kind;
+  b.slope = static_cast<float>(act.slope);
+  kernels::bn_fold(channels, norm.mean, norm.var, norm.gamma, norm.beta, norm.eps, b.scale, b.bias);
+  kernels::kernels_of(target.isa)->bn_act(b);
+}
+
 void run_norm_bwd(const KernelCall& k, const float* beta, const kernels::Activation& act, bool batch_stats) noexcept {
   Scratch s(k.workspace);
   kernels::BnGradArgs b;
@@ -109,7 +147,7 @@ void run_norm_bwd(const KernelCall& k, const float* beta, const kernels::Activat
 
 FastConv::FastConv(Direction direction, DType type, const Target& target, const Attributes& a, const AnyView& x,
                    const Shape& w, const AnyView& y) noexcept
-    : kernels_(fast_kernels(type, target)), target_(target), w_(w) {
+    : kernels_(fast_kernels(type, target)), target_(target), direction_(direction), w_(w) {
   if (!kernels_ || y.block != kernels_->lanes) return;
   const index_t v = kernels_->lanes;
   const bool forward = direction == Direction::forward;
@@ -131,8 +169,9 @@ FastConv::FastConv(Direction direction, DType type, const Target& target, const 
   conv_.x_blocks = kernels::blocks_of(x.shape.c, v);
   conv_.y_blocks = kernels::blocks_of(y.shape.c, v);
   kernels::lay_y(y, conv_);
-  const kernels::ConvVariant& chosen = forward ? kernels::choose_conv_fwd(conv_, v, algorithm_of(target))
-                                               : kernels::choose_conv_bwd_x(conv_, v, algorithm_of(target));
+  const kernels::ConvVariant& chosen = forward
+                                           ? kernels::choose_conv_fwd(conv_, v, algorithm_of(target), target.kernel)
+                                           : kernels::choose_conv_bwd_x(conv_, v, algorithm_of(target), target.kernel);
   if ((conv_.planes > 0) != (chosen.order == kernels::WeightOrder::planes)) return;  // it does not read planes
   conv_.strip = chosen.strip(conv_, v);
   dense_ = &chosen;
@@ -155,6 +194,8 @@ Lowering FastConv::lowering(KernelFunction run) const noexcept {
     l.variant = dense_;
     l.prepared = dense_->weights(w_.n, w_.c, w_.h * w_.w);
   }
+  l.alternatives = alternatives(
+      direction_ == Direction::forward ? kernels::conv_fwd_variants() : kernels::conv_bwd_x_variants(), conv_, target_);
   return l;
 }
 
@@ -212,7 +253,7 @@ FastConvGrad::FastConvGrad(DType type, const Target& target, const Attributes& a
   conv_.planes = x.block == v ? 0 : x.shape.c;
   conv_.x_blocks = kernels::blocks_of(x.shape.c, v);
   conv_.y_blocks = kernels::blocks_of(dy.shape.c, v);
-  const kernels::ConvGradVariant& chosen = kernels::choose_conv_bwd_w(conv_, v, algorithm_of(target));
+  const kernels::ConvGradVariant& chosen = kernels::choose_conv_bwd_w(conv_, v, algorithm_of(target), target.kernel);
   if ((conv_.planes > 0) == (chosen.order == kernels::WeightOrder::planes)) dense_ = &chosen;
 }
 
@@ -223,6 +264,7 @@ Lowering FastConvGrad::lowering(KernelFunction run) const noexcept {
   l.kernel = dense_ ? dense_->name : depthwise_->name;
   l.weights = dense_ ? dense_->order : kernels::WeightOrder::depthwise;
   l.workspace = workspace();
+  if (dense_) l.alternatives = alternatives(kernels::conv_bwd_w_variants(), conv_, target_);
   return l;
 }
 

@@ -19,8 +19,20 @@ using Scratch = kernels::Pieces;
 /// x -> y or x, z -> y of an elementwise kernel.
 kernels::PointwiseArgs pointwise(const KernelCall& k) noexcept;
 
+/// Output 0 holds the numbers of x, for a kernel that adds to it; most often they share memory already.
+void begin_with(const AnyView& x, const KernelCall& k) noexcept;
+
 /// A kernel for nodes whose maps all lie in the plan's blocks; vectors (height and width 1) may lie as they like.
 Lowering lower_in_blocks(const LowerContext& c, std::string_view name, KernelFunction run, index_t workspace = 0);
+
+/// y = act(bn(z)) by these statistics.
+struct Norm {
+  const float *mean = nullptr, *var = nullptr, *gamma = nullptr, *beta = nullptr;
+  double eps = 0;
+};
+void run_norm(const AnyView& z, const AnyView& y, const Norm& norm, const kernels::Activation& act,
+              const Target& target, Scratch& scratch) noexcept;
+void take_norm(Scratch& scratch, index_t channels) noexcept;
 
 /// Batch norm and activation, backward: dy, z, mean, var, gamma -> dz, dgamma, dbeta; beta null where the activation is
 /// none.
@@ -53,6 +65,7 @@ class FastConv {
 
   const kernels::Kernels* kernels_;
   Target target_;
+  Direction direction_;
   Shape w_;
   kernels::ConvArgs conv_;
   kernels::DepthwiseArgs channelwise_;

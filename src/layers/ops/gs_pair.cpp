@@ -10,7 +10,8 @@ namespace slimneck::ops {
 
 namespace {
 
-constexpr std::size_t w2 = 4;  ///< operand of the depthwise weights
+constexpr std::size_t w2 = 4;            ///< operand of the depthwise weights
+constexpr std::size_t db_alone[] = {1};  ///< read before anything is written; da is not
 
 /// The depthwise half keeps the map's extent: stride 1, padding k/2.
 kernels::Conv2d depthwise(const Shape& map, const Shape& w) {
@@ -217,6 +218,16 @@ void gradient(GradientContext& g) {
   convolution_gradient(g, 0, 1, bwd);
 }
 
+/// A half again, from z1 or z2 and their statistics.
+Recipe recompute(const Node& node, int self, int output) {
+  if (output > 1 || node.attributes.integer("train") == 0) return {};
+  const int z = output == 0 ? 2 : 5;
+  const std::size_t gamma = output == 0 ? 2 : 5;
+  return {&bn_act,
+          {{self, z}, {self, z + 1}, {self, z + 2}, node.inputs[gamma], node.inputs[gamma + 1]},
+          norm_act_of(node.attributes)};
+}
+
 std::vector<Shape> infer_bwd(const Attributes&, Shapes in) {
   require_inputs(in, 13, 13);
   const Shape &z = in[2], v = channel_vector(z);
@@ -260,6 +271,7 @@ const OpDef gs_pair{
     .cost = cost,
     .reference = Reference::of([]<class T>(const KernelCall& k) { run<T>(k); }),
     .gradient = gradient,
+    .recompute = recompute,
     .lower = lower,
     .cases = []() -> std::vector<OpCase> {
       const Shape v{1, 4, 1, 1};
@@ -278,6 +290,7 @@ const OpDef gs_pair_bwd{
     .name = "gs_pair_bwd",
     .attributes = norm_act_attributes,
     .stands_for = "act_bwd bn_bwd, depthwise conv2d_bwd_x conv2d_bwd_w, act_bwd bn_bwd",
+    .in_place = db_alone,
     .infer = infer_bwd,
     .maps = [](const Attributes&, Shapes) -> std::string_view {
       return "-b,-b,-b,-b,-b,-b,-b,-b,-b,-b,b-,-b,-b>-b,-b,-b,b-,-b,-b";

@@ -104,6 +104,7 @@ const OpDef max_pool{
               0, g.emit(max_pool_bwd, {g.input(0), g.gradient()},
                         {{"kernel", a.integer("kernel")}, {"stride", a.integer("stride")}, {"pad", a.integer("pad")}}));
         },
+    .recompute = run_again,
     .lower = [](const LowerContext& c) { return lower_in_blocks(c, "max_pool_fwd", run_fast); },
     .cases = []() -> std::vector<OpCase> {
       return {{"k5", {{2, 2, 6, 5}}, {{"kernel", index_t{5}}, {"pad", index_t{2}}}},

@@ -58,6 +58,7 @@ const OpDef upsample{
         [](GradientContext& g) {
           g.contribute(0, g.emit(upsample_bwd, {g.gradient()}, {{"factor", g.attributes().integer("factor")}}));
         },
+    .recompute = run_again,
     .lower = lower,
     .cases = []() -> std::vector<OpCase> {
       return {{"x2", {{2, 3, 2, 3}}, {}}, {"x3", {{1, 2, 2, 1}}, {{"factor", index_t{3}}}}};

@@ -45,6 +45,6 @@ Graph apply(const Graph& old, Mode mode) {
 
 }  // namespace
 
-const graph::Rewrite chain_max_pool{"chain_max_pool", false, apply};
+const graph::Rewrite chain_max_pool{.name = "chain_max_pool", .apply = apply};
 
 }  // namespace slimneck::rewrites

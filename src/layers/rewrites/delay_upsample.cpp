@@ -41,6 +41,6 @@ Graph apply(const Graph& old, Mode mode) {
 
 }  // namespace
 
-const graph::Rewrite delay_upsample{"delay_upsample", false, apply};
+const graph::Rewrite delay_upsample{.name = "delay_upsample", .apply = apply};
 
 }  // namespace slimneck::rewrites

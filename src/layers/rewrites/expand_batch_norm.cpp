@@ -32,6 +32,6 @@ Graph apply(const Graph& old, Mode mode) {
 
 }  // namespace
 
-const graph::Rewrite expand_batch_norm{"expand_batch_norm", true, apply};
+const graph::Rewrite expand_batch_norm{.name = "expand_batch_norm", .always = true, .apply = apply};
 
 }  // namespace slimneck::rewrites

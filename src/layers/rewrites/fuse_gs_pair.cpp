@@ -98,6 +98,6 @@ Graph apply(const Graph& old, Mode) {
 
 }  // namespace
 
-const graph::Rewrite fuse_gs_pair{"fuse_gs_pair", false, apply};
+const graph::Rewrite fuse_gs_pair{.name = "fuse_gs_pair", .apply = apply};
 
 }  // namespace slimneck::rewrites

@@ -1,5 +1,6 @@
-// Inference: a sum with the output of a conv_bn_act that nobody else reads goes into its end. Before: y =
-// conv_bn_act(x), s = add(r, y). After: s = conv_bn_act(x, r), where the sum stood.
+// A sum goes into the end of the convolution that computes one of its summands, when nobody else reads that. Before:
+// y = conv(x), s = add(r, y). After: s = conv(x, r), where the sum stood. In inference that is a bottleneck's
+// shortcut, in training the gradient of a value that several nodes read: the later writers add to what the first wrote.
 #include "layers/rewrites/rewrites.hpp"
 #include "slimneck/ops.hpp"
 
@@ -7,13 +8,17 @@ namespace slimneck::rewrites {
 
 namespace {
 
-/// Can `v`, which must have one reader, take the other summand in? Of several such the one that is computed last
-/// should: what it reads need not be kept any longer.
+/// Has this convolution's op, in this form, an operand for a summand, and is it still free?
+bool takes_summand(const Node& n) {
+  if (n.op == &ops::conv_bn_act) return n.attributes.integer("train") == 0 && n.inputs.size() == 4;
+  return n.op == &ops::conv2d_bwd_x && n.inputs.size() == 2;
+}
+
+/// Can `v`, which must have one reader, take the other summand in? Of two that can the later one should: what it reads
+/// need not be kept any longer.
 bool takes_summand(const Graph& g, const graph::Readers& readers, Value v, Value other) {
-  const Node& n = g.node(v);
   const Role role = g.node(other).role;
-  return n.op == &ops::conv_bn_act && n.attributes.integer("train") == 0 && n.inputs.size() == 4 &&
-         readers.of(v).size() == 1 && role != Role::parameter && role != Role::state;
+  return takes_summand(g.node(v)) && readers.of(v).size() == 1 && role != Role::parameter && role != Role::state;
 }
 
 /// The input of an add that takes the other one in, -1 for none.
@@ -26,8 +31,7 @@ int taker(const Graph& g, const graph::Readers& readers, const Node& n) {
   return -1;
 }
 
-Graph apply(const Graph& old, Mode mode) {
-  if (mode != Mode::infer) return old;
+Graph apply(const Graph& old, Mode /*mode*/) {
   const graph::Readers readers(old);
   std::vector<char> taken(static_cast<std::size_t>(old.size()), 0);
   for (const Node& n : old.nodes())
@@ -45,13 +49,13 @@ Graph apply(const Graph& old, Mode mode) {
     std::vector<Value> in;
     for (const Value& v : conv.inputs) in.push_back(fresh(v));
     in.push_back(fresh(n.inputs[static_cast<std::size_t>(1 - which)]));
-    fresh.set({i, 0}, fresh.add(ops::conv_bn_act, std::move(in), conv.attributes, conv.name));
+    fresh.set({i, 0}, fresh.add(*conv.op, std::move(in), conv.attributes, conv.name));
   }
   return fresh.finish();
 }
 
 }  // namespace
 
-const graph::Rewrite fuse_residual{"fuse_residual", false, apply};
+const graph::Rewrite fuse_residual{.name = "fuse_residual", .late = true, .apply = apply};
 
 }  // namespace slimneck::rewrites
