@@ -70,7 +70,7 @@ Work Network::shape_of(int i) const {
 }
 
 Work Network::work_of(const PlanStep& step) const {
-  if (step.kernel == "accumulate" || step.kernel == "assign") return Work::parameters;
+  if (step.kernel == "accumulate" || step.kernel == "assign" || step.kernel == "pack") return Work::parameters;
   if (step.op == "gs_pair" || step.op == "gs_pair_bwd") return Work::gsconv;
   const auto starts = [&step](std::string_view text) { return step.op.starts_with(text); };
   if (starts("conv"))

@@ -88,14 +88,12 @@ class Run {
     const std::vector<PlanStep> steps = plan.steps();
     std::vector<Work> works;
     for (const PlanStep& s : steps) works.push_back(p.network->work_of(s));
-    works.push_back(Work::parameters);  // packing
     StepTimes ours(works), theirs(peer.works());
     Timeline timeline = plan.timeline();
     for (int i = 0; i < budget_runs; ++i) {
       run_step(plan, p.train, &timeline);
       std::vector<double> ms;
       for (const Timeline::Span& s : timeline.steps) ms.push_back(s.ms());
-      ms.push_back(p.train ? timeline.pack.ms() : 0);
       ours.add(ms);
       std::vector<double> peer_ms = peer.timed();
       for (double& seconds : peer_ms) seconds *= 1e3;

@@ -178,8 +178,7 @@ TEST_CASE("a timeline changes nothing but itself") {
     seen.back().insert(seen.back().end(), gradients, gradients + parameters.gradients().numel());
     REQUIRE(timeline.steps.size() == plan.steps().size());
     if (!timed) continue;
-    std::int64_t before = timeline.pack.end;
-    CHECK(timeline.pack.begin <= before);
+    std::int64_t before = timeline.steps.front().begin;
     for (const Timeline::Span& s : timeline.steps) {
       CHECK(s.begin >= before);
       CHECK(s.end >= s.begin);

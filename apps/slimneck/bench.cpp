@@ -33,7 +33,7 @@ class Candidate {
     plan_ = std::make_unique<Plan>(with_batch(results_only(model_.model.graph), arguments.batch), parameters_, options);
     steps_ = plan_->steps();
     timeline_ = plan_->timeline();
-    times_.resize(steps_.size() + 1);
+    times_.resize(steps_.size());
     fill(plan_->input());
     if (train_)
       for (const std::string& name : plan_->outputs()) fill(plan_->output_gradient(name));
@@ -42,8 +42,7 @@ class Candidate {
   void run() {
     plan_->forward(&timeline_);
     if (train_) plan_->backward(&timeline_);
-    times_[0].push_back(timeline_.pack.ms());
-    for (std::size_t i = 0; i < steps_.size(); ++i) times_[i + 1].push_back(timeline_.steps[i].ms());
+    for (std::size_t i = 0; i < steps_.size(); ++i) times_[i].push_back(timeline_.steps[i].ms());
   }
   /// Of the warm-up.
   void forget() {
@@ -51,14 +50,11 @@ class Candidate {
   }
 
   [[nodiscard]] const std::string& cfg() const { return cfg_; }
-  [[nodiscard]] bool trains() const { return train_; }
   [[nodiscard]] Shape input() const { return plan_->input().shape; }
   [[nodiscard]] const std::vector<PlanStep>& steps() const { return steps_; }
   [[nodiscard]] const Timeline& timeline() const { return timeline_; }
   /// Median milliseconds of a step.
-  [[nodiscard]] double step_ms(std::size_t i) const { return measure::quantile(times_[i + 1], 0.5); }
-  /// Of what a forward does before its steps: parameters are packed in training.
-  [[nodiscard]] double pack_ms() const { return measure::quantile(times_[0], 0.5); }
+  [[nodiscard]] double step_ms(std::size_t i) const { return measure::quantile(times_[i], 0.5); }
   /// Multiply-adds that a run executes.
   [[nodiscard]] index_t macs() const {
     index_t sum = 0;
@@ -91,7 +87,7 @@ class Candidate {
   std::unique_ptr<Plan> plan_;
   std::vector<PlanStep> steps_;
   Timeline timeline_;
-  std::vector<std::vector<double>> times_;  ///< packing, then each step; milliseconds
+  std::vector<std::vector<double>> times_;  ///< of each step; milliseconds
 };
 
 /// Candidates in turns, until their ratios are steady or the time is over.
@@ -145,8 +141,7 @@ double roofline_ms(const measure::Roofline& machine, const PlanStep& s) {
 void print_layers(const Candidate& c, const measure::Roofline& machine, double whole) {
   print(format("\n%s, step by step; bound: what arithmetic and memory allow\n", c.cfg().c_str()));
   print(format("%-13s %-40s %-16s %9s %9s %9s %6s\n", "op", "node", "kernel", "MMACs", "ms", "bound", "%"));
-  double sum = c.pack_ms();
-  if (c.trains()) print(format("%-13s %-40s %-16s %9s %9.3f\n", "pack", "(all parameters)", "", "", sum));
+  double sum = 0;
   for (std::size_t i = 0; i < c.steps().size(); ++i) {
     const PlanStep& s = c.steps()[i];
     const double ms = c.step_ms(i), bound = roofline_ms(machine, s);
@@ -194,13 +189,6 @@ void print_all(const BenchArguments& arguments, const Comparison& all, const mea
 
 Json layers_of(const Candidate& c, const measure::Roofline& machine) {
   Json list = Json::array();
-  if (c.trains())
-    list.push_back({{"name", "(all parameters)"},
-                    {"op", "pack"},
-                    {"kernel", "pack"},
-                    {"pass", "forward"},
-                    {"macs", 0},
-                    {"median_ms", c.pack_ms()}});
   for (std::size_t i = 0; i < c.steps().size(); ++i) {
     const PlanStep& s = c.steps()[i];
     list.push_back({{"name", s.name},

@@ -26,11 +26,10 @@ Json title(const char* what, const std::string& name, std::size_t process, int r
 }
 
 void add(Json& events, const Traced& run, std::size_t process) {
-  const std::int64_t zero = run.timeline->pack.begin;
+  const std::int64_t zero = run.timeline->steps.front().begin;
   events.push_back(title("process_name", run.name, process, 0));
   events.push_back(title("thread_name", "forward", process, 0));
   events.push_back(title("thread_name", "backward", process, 1));
-  if (run.steps->back().backward) events.push_back(event("pack", run.timeline->pack, process, 0, zero));
   for (std::size_t i = 0; i < run.steps->size(); ++i) {
     const PlanStep& s = (*run.steps)[i];
     Json e = event(s.name, run.timeline->steps[i], process, s.backward ? 1 : 0, zero);

@@ -96,8 +96,10 @@ struct PlanOptions {
 
 /// One step of a plan: a kernel, or a movement where memory could not be shared.
 struct PlanStep {
-  std::string name;    ///< of the node, or of the parameter that a gradient is added to
-  std::string op;      ///< "conv_bn_act", or what a movement is: "copy", "reorder", "concat", "slice", ...
+  std::string name;  ///< of the node, or of the parameter that a gradient is added to
+  /// "conv_bn_act", or what a movement is: "copy", "reorder", "concat", "slice", ...; "pack" where a training plan
+  /// brings a parameter into the order that kernels read.
+  std::string op;
   std::string kernel;  ///< "winograd4"; "reference" where the scalar specification runs
   std::string fused;   ///< the ops that a composite stands for
   std::string why;     ///< of a movement: why it was needed
@@ -109,7 +111,7 @@ struct PlanStep {
   Cost cost;                   ///< logical work; nothing for movements
   std::size_t bytes_read = 0;  ///< every operand once, as it lies in memory
   std::size_t bytes_written = 0;
-  bool port = false;       ///< writes an input or output of the plan
+  bool port = false;       ///< writes an input or output of the plan, or a packed parameter
   std::size_t offset = 0;  ///< bytes, in the arena or among the ports
 };
 
@@ -136,8 +138,8 @@ struct PlanStats {
   /// Training: what is computed again in the backward instead, by name, in logical bytes.
   std::vector<std::pair<std::string, std::size_t>> recomputed;
   /// Bytes written by steps that only rearrange their input: by op ("channel_shuffle", "concat", "upsample", ...),
-  /// "copy" where two layouts could not agree, "reorder" at the plan's inputs and outputs. What became bookkeeping is
-  /// not here.
+  /// "copy" where two layouts could not agree, "reorder" at the plan's inputs and outputs, "pack" for parameters in
+  /// training. What became bookkeeping is not here.
   std::map<std::string, std::size_t> bytes_moved;
 };
 
@@ -147,7 +149,6 @@ struct Timeline {
     std::int64_t begin = 0, end = 0;
     [[nodiscard]] double ms() const noexcept { return static_cast<double>(end - begin) * 1e-6; }
   };
-  Span pack;                ///< parameters into the order that kernels read; in training part of each forward
   std::vector<Span> steps;  ///< as Plan::steps() lists them
 };
 

@@ -23,6 +23,7 @@ class Lowerer {
         g_(program.graph),
         parameters_(parameters),
         reference_(options.exec.reference),
+        train_(options.mode == Mode::train),
         tuner_(options),
         block_(program.target.block),
         type_(options.exec.dtype),
@@ -143,7 +144,22 @@ class Lowerer {
     if (packed.prepare)  // from the order that the preparation reads
       p_.workspace_bytes = std::max(p_.workspace_bytes, at(packed.physical.numel()) * size_of(type_));
     p_.packed.push_back(std::move(packed));
-    return {Operand::Kind::packed, static_cast<int>(p_.packed.size()) - 1};
+    const Operand form{Operand::Kind::packed, static_cast<int>(p_.packed.size()) - 1};
+    if (train_) add_pack(source.name, entry, form);
+    return form;
+  }
+
+  /// Training packs in every run, just before the first reader: then that finds it in the cache.
+  void add_pack(const std::string& name, int entry, Operand form) {
+    Step step;
+    step.kind = Step::Kind::pack;
+    step.node = current_;
+    step.name = name;
+    step.kernel = "pack";
+    step.entry = entry;
+    step.in = {{Operand::Kind::entry, entry}};
+    step.out = {form};
+    steps_->push_back(std::move(step));
   }
 
   /// A value as a step wants to read it; a copy is made (once) when it lies otherwise.
@@ -184,6 +200,7 @@ class Lowerer {
 
   void lower(int node) {
     const Node& n = g_.node(node);
+    current_ = node;
     if (n.role == Role::computed) {
       switch (n.op->kind) {
         case OpKind::concat: lower_concat(node); break;
@@ -408,7 +425,7 @@ class Lowerer {
   Program& p_;
   const Graph& g_;
   const Parameters& parameters_;
-  bool reference_;
+  bool reference_, train_;
   Tuner tuner_;
   index_t block_;
   DType type_;
@@ -420,6 +437,7 @@ class Lowerer {
   Placement placement_;
   std::vector<std::pair<Value, int>> copies_;
   std::vector<Step>* steps_ = nullptr;
+  int current_ = -1;  ///< the node that is being lowered
 };
 
 }  // namespace

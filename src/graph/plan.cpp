@@ -36,7 +36,7 @@ struct Plan::Impl {
       for (graph::Step& step : *steps) bind(step);
   }
 
-  /// Training writes its packed forms in every forward, so they are its own.
+  /// Training writes its packed forms in every run, so they are its own.
   void take_packed() {
     graph::PackedStore& store = params.packed_store();
     const std::lock_guard lock(store.mutex);
@@ -91,25 +91,22 @@ struct Plan::Impl {
     step.call.target.kernel = step.kernel;
   }
 
-  /// Training: always, and parameters may change without a word. Inference: what another plan packed already is there.
   template <class T>
-  void pack() noexcept {
+  void pack(graph::PackedForm& form) noexcept {
+    graph::pack<T>(form.what, program.target,
+                   std::as_const(params.entries()[at(form.what.entry)].value).template view<T>(), form.memory.data<T>(),
+                   static_cast<T*>(workspace.raw()));
+  }
+
+  /// Inference: what another plan packed already is there.
+  void refresh_packed() noexcept {
+    const core::ThreadScope threads(program.target.threads);
     for (const std::shared_ptr<graph::PackedForm>& form : packed) {
-      if (options.mode == Mode::infer && form->version == params.version()) continue;
-      graph::pack<T>(form->what, program.target,
-                     std::as_const(params.entries()[at(form->what.entry)].value).template view<T>(),
-                     form->memory.data<T>(), static_cast<T*>(workspace.raw()));
+      if (form->version == params.version()) continue;
+      options.exec.dtype == DType::f64 ? pack<double>(*form) : pack<float>(*form);
       form->version = params.version();
     }
     packed_version = params.version();
-  }
-
-  void pack_any() noexcept {
-    const core::ThreadScope threads(program.target.threads);
-    if (options.exec.dtype == DType::f64)
-      pack<double>();
-    else
-      pack<float>();
   }
 
   template <class T>
@@ -118,6 +115,7 @@ struct Plan::Impl {
     switch (step.kind) {
       case Kind::kernel: step.run(step.call); break;
       case Kind::gather: graph::gather<T>(step, program.target); break;
+      case Kind::pack: pack<T>(*packed[at(step.out[0].index)]); break;
       case Kind::accumulate:
       case Kind::assign: {
         Parameters::Entry& entry = params.entries()[at(step.entry)];
@@ -199,18 +197,15 @@ std::vector<std::string> Plan::outputs() const {
 }
 
 void Plan::refresh() {
-  if (impl_->packed_version == impl_->params.version()) return;
+  if (impl_->options.mode == Mode::train || impl_->packed_version == impl_->params.version()) return;
   {
     const std::lock_guard lock(impl_->params.packed_store().mutex);
-    impl_->pack_any();
+    impl_->refresh_packed();
   }
   impl_->run_all(impl_->program.refresh, nullptr);
 }
 
 void Plan::forward(Timeline* timeline) noexcept {
-  if (timeline) timeline->pack.begin = now();
-  if (impl_->options.mode == Mode::train) impl_->pack_any();
-  if (timeline) timeline->pack.end = now();
   impl_->run_all(impl_->program.forward, impl_->spans(timeline, 0));
   // Inference plans fold running statistics when parameters change, and these just did.
   if (impl_->options.mode == Mode::train && !impl_->program.graph.updates().empty()) impl_->params.touch();

@@ -62,6 +62,7 @@ struct Step {
   enum class Kind : std::uint8_t {
     kernel,      ///< run(call)
     gather,      ///< out channel p = in channel list[p]
+    pack,        ///< out, a packed form, = the entry that it is of
     accumulate,  ///< gradient of entry += in
     assign       ///< value of entry = in
   } kind = Kind::kernel;

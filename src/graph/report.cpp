@@ -20,6 +20,14 @@ std::size_t bytes_of(const Program& p, const Parameters& parameters, const Opera
   return at(elements) * size_of(type);
 }
 
+/// What a step of Kind::pack writes.
+void show_packed(const Packed& form, const Parameters& parameters, PlanStep& s) {
+  s.shape = parameters.entries()[at(form.entry)].value.shape();
+  s.layout = form.prepare ? "prepared" : "packed";
+  s.moves = true;
+  s.port = true;
+}
+
 void set_kind(const Program& p, const Step& step, PlanStep& s) {
   const OpDef& op = *p.graph.node(step.node).op;
   if (step.kind == Step::Kind::gather) {
@@ -52,6 +60,10 @@ PlanStep step_of(const Program& p, const Parameters& parameters, const Step& ste
   set_kind(p, step, s);
   for (const Operand& o : step.in) s.bytes_read += bytes_of(p, parameters, o, type);
   for (const Operand& o : step.out) s.bytes_written += bytes_of(p, parameters, o, type);
+  if (step.kind == Step::Kind::pack) {
+    show_packed(p.packed[at(step.out[0].index)], parameters, s);
+    return s;
+  }
   if (step.entry >= 0) {
     const std::size_t entry = bytes_of(p, parameters, {Operand::Kind::entry, step.entry}, type);
     s.bytes_written += entry;
