@@ -115,6 +115,7 @@ WinogradPlan winograd_plan(const WinogradForm& f, const ConvArgs& a, index_t lan
   p.m_plane = a.y_blocks * p.block + 16;
   p.v = f.planes * p.v_plane;
   p.scratch = up(p.v + f.sums * p.m_plane, 16) * 16;
+  p.far = weight_bytes(f, a, lanes) > 1024 * 1024;
   return p;
 }
 

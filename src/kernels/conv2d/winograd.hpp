@@ -37,6 +37,7 @@ struct WinogradPlan {
   index_t v_plane;        ///< floats from a plane of V to the next
   index_t m_plane;        ///< the same for M
   index_t v, scratch;     ///< floats of V, of V and M: for one thread
+  bool far;               ///< the weights are larger than a second level cache
 };
 
 WinogradPlan winograd_plan(const WinogradForm& form, const ConvArgs& args, index_t lanes) noexcept;

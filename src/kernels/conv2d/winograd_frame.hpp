@@ -182,13 +182,13 @@ void multiply(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t c
   Ahead x(p, Form::form.x_tile, a.x, a.xn, a.xb, a.xh, last == p.pairs ? a.x_blocks : 0, a.h, a.w * lanes, batch + 1,
           1);
   const index_t y_lines = (y.lines() + calls - 1) / calls, x_lines = (x.lines() + calls - 1) / calls;
-  const index_t share = (2 * lanes * lanes / groups + 15) / 16 * 16;
+  const index_t share = p.far ? (2 * lanes * lanes / groups + 15) / 16 * 16 : 0;
   for (index_t sum = 0; sum < Form::form.sums; ++sum) {
     const Terms terms{Form::first(sum + 1) - Form::first(sum), p.v_plane, a.x_blocks, p.block, share};
     const float* v_sum = v + Form::plane(sum) * p.v_plane;
     const float* v_next = v_sum + terms.slices * p.v_plane;
-    const index_t v_share =
-        (terms.slices * p.v_plane / 16 + (last - first) * groups - 1) / ((last - first) * groups) * 16;
+    const index_t v_calls = (last - first) * groups;
+    const index_t v_share = p.far ? (terms.slices * p.v_plane / 16 + v_calls - 1) / v_calls * 16 : 0;
     for (index_t q = first; q < last; ++q) {
       const float* u = a.weights + weights_at<Form>(sum, q, a.y_blocks, a.x_blocks);
       const float* next = a.weights + (q + 1 < last ? weights_at<Form>(sum, q + 1, a.y_blocks, a.x_blocks)
