@@ -42,6 +42,21 @@ index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 
 // ---- Sizes
 // -----------------------------------------------------------------------------------------------------------
 
+/// The same of a form of Winograd's.
+template <const WinogradForm& form>
+struct Winograd {
+  static bool s2_suits(const ConvArgs& a, index_t lanes) { return winograd_s2_suits(form, a, lanes); }
+  static bool s2_grad_suits(const ConvGradArgs& a, index_t lanes) { return winograd_s2_grad_suits(form, a, lanes); }
+  static index_t strip(const ConvArgs& a, index_t lanes) { return winograd_strip(form, a, lanes); }
+  static index_t weights(index_t o, index_t c, index_t) { return winograd_weights(form, o, c); }
+  static index_t workspace(const ConvArgs& a, index_t lanes, int threads) {
+    return winograd_workspace(form, a, lanes, threads);
+  }
+  static index_t grad_workspace(const ConvGradArgs& a, index_t lanes, int threads) {
+    return winograd_grad_workspace(form, a, lanes, threads);
+  }
+};
+
 index_t all_weights(index_t o, index_t c, index_t taps) { return o * c * taps; }
 index_t no_workspace(const ConvArgs&, index_t, int) { return 0; }
 index_t grad_any_workspace(const ConvGradArgs& a, index_t lanes, int) {
@@ -59,9 +74,15 @@ using enum WeightOrder;
 const ConvVariant fwd[] = {
     {"stem", &Kernels::conv_stem, planes, nullptr, Algorithm::direct, is_stem, strip_stem, all_weights, no_workspace},
     {"winograd4", &Kernels::winograd4_conv, forward, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
-     winograd4_strip, winograd4_weights, winograd4_workspace},
+     Winograd<winograd4>::strip, Winograd<winograd4>::weights, Winograd<winograd4>::workspace},
     {"winograd2", &Kernels::winograd2_conv, forward, &Kernels::winograd2_prepare, Algorithm::best, winograd2_suits,
-     winograd2_strip, winograd2_weights, winograd2_workspace},
+     Winograd<winograd2>::strip, Winograd<winograd2>::weights, Winograd<winograd2>::workspace},
+    {"winograd4s2", &Kernels::winograd4s2_conv, forward, &Kernels::winograd4s2_prepare, Algorithm::best,
+     Winograd<winograd4s2>::s2_suits, Winograd<winograd4s2>::strip, Winograd<winograd4s2>::weights,
+     Winograd<winograd4s2>::workspace},
+    {"winograd2s2", &Kernels::winograd2s2_conv, forward, &Kernels::winograd2s2_prepare, Algorithm::best,
+     Winograd<winograd2s2>::s2_suits, Winograd<winograd2s2>::strip, Winograd<winograd2s2>::weights,
+     Winograd<winograd2s2>::workspace},
     {"k3", &Kernels::conv_k3, forward, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
     {"k3s2", &Kernels::conv_k3s2, forward, nullptr, Algorithm::direct, is_k3s2, strip_k3s2, all_weights, no_workspace},
     {"k1", &Kernels::conv_k1, forward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
@@ -69,12 +90,18 @@ const ConvVariant fwd[] = {
 };
 
 const ConvVariant bwd_x[] = {
+    {"winograd4s2", &Kernels::winograd4s2_bwd_x, turned, &Kernels::winograd4s2_bwd_x_prepare, Algorithm::best,
+     Winograd<winograd4s2_back>::s2_suits, Winograd<winograd4s2_back>::strip, Winograd<winograd4s2_back>::weights,
+     Winograd<winograd4s2_back>::workspace},
+    {"winograd2s2", &Kernels::winograd2s2_bwd_x, turned, &Kernels::winograd2s2_bwd_x_prepare, Algorithm::best,
+     Winograd<winograd2s2_back>::s2_suits, Winograd<winograd2s2_back>::strip, Winograd<winograd2s2_back>::weights,
+     Winograd<winograd2s2_back>::workspace},
     {"k3s2", &Kernels::conv_bwd_x_k3s2, backward, nullptr, Algorithm::direct, is_k3s2, strip_bwd_x_k3s2, all_weights,
      no_workspace},
     {"winograd4", &Kernels::winograd4_conv, turned, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
-     winograd4_strip, winograd4_weights, winograd4_workspace},
+     Winograd<winograd4>::strip, Winograd<winograd4>::weights, Winograd<winograd4>::workspace},
     {"winograd2", &Kernels::winograd2_conv, turned, &Kernels::winograd2_prepare, Algorithm::best, winograd2_suits,
-     winograd2_strip, winograd2_weights, winograd2_workspace},
+     Winograd<winograd2>::strip, Winograd<winograd2>::weights, Winograd<winograd2>::workspace},
     {"k3", &Kernels::conv_k3, turned, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
     {"k1", &Kernels::conv_k1, backward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
     {"any", &Kernels::conv_bwd_x_any, backward, nullptr, Algorithm::direct, anything, strip_any, all_weights,
@@ -83,7 +110,12 @@ const ConvVariant bwd_x[] = {
 
 const ConvGradVariant bwd_w[] = {
     {"stem", &Kernels::conv_bwd_w_stem, planes, Algorithm::direct, is_stem_gradient, grad_stem_workspace},
-    {"winograd4", &Kernels::winograd4_bwd_w, forward, Algorithm::best, winograd4_grad_suits, winograd4_grad_workspace},
+    {"winograd4", &Kernels::winograd4_bwd_w, forward, Algorithm::best, winograd4_grad_suits,
+     Winograd<winograd4>::grad_workspace},
+    {"winograd4s2", &Kernels::winograd4s2_bwd_w, forward, Algorithm::best, Winograd<winograd4s2>::s2_grad_suits,
+     Winograd<winograd4s2>::grad_workspace},
+    {"winograd2s2", &Kernels::winograd2s2_bwd_w, forward, Algorithm::best, Winograd<winograd2s2>::s2_grad_suits,
+     Winograd<winograd2s2>::grad_workspace},
     {"any", &Kernels::conv_bwd_w_any, forward, Algorithm::direct, any_gradient, grad_any_workspace},
 };
 

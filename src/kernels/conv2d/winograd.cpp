@@ -20,19 +20,25 @@ constexpr index_t block_tiles = 256;
 
 index_t up(index_t a, index_t b) { return (a + b - 1) / b; }
 
-/// Tiles in a batch: two to four groups of the product's micro-kernel, and V of 0.1 to 0.5 MiB.
-index_t target_tiles(const ConvArgs& a, index_t lanes) { return a.x_blocks * lanes <= 64 ? 48 : 28; }
+/// Prepared weights of more bytes than that come from the third level cache or from memory.
+constexpr index_t streaming_bytes = 4 * 1024 * 1024;
 
-index_t strip(const ConvArgs& a, index_t lanes, index_t m) {
-  const index_t rows = up(a.oh, m), columns = up(a.ow, m);
-  if (rows == 0 || columns == 0) return m;
-  const index_t wanted = std::clamp<index_t>(target_tiles(a, lanes) / columns, 1, rows);
-  return up(rows, up(rows, wanted)) * m;
+template <class Args>
+index_t weight_bytes(const WinogradForm& f, const Args& a, index_t lanes) {
+  return winograd_weights(f, a.y_blocks * lanes, a.x_blocks * lanes) * 4;
+}
+
+/// Tiles in a batch: two to four groups of the product's micro-kernel, and V and M of 0.2 to 0.7 MiB. Weights that
+/// stream are read once for each batch: there more tiles pay, though V and M stream as well.
+index_t target_tiles(const WinogradForm& f, const ConvArgs& a, index_t lanes) {
+  if (weight_bytes(f, a, lanes) > streaming_bytes) return 112;
+  return (f.planes * a.x_blocks + f.sums * a.y_blocks) * lanes <= 36 * 64 ? 48 : 28;
 }
 
 template <class Args>
-bool is_k3(const Args& a) {
-  return a.planes == 0 && a.kh == 3 && a.kw == 3 && a.stride == 1 && a.pad_h == 1 && a.pad_w == 1 && a.dilation == 1;
+bool is_k3(const Args& a, index_t stride) {
+  return a.planes == 0 && a.kh == 3 && a.kw == 3 && a.stride == stride && a.pad_h == 1 && a.pad_w == 1 &&
+         a.dilation == 1;
 }
 
 template <class Args>
@@ -40,104 +46,129 @@ index_t tiles(const Args& a, index_t m) {
   return a.n * up(a.oh, m) * up(a.ow, m);
 }
 
+/// A tile at the border computes pixels that nobody wants, so on a small map not much may be left of what is saved.
+template <class Args>
+bool saves_a_quarter(const WinogradForm& f, const Args& a) {
+  return f.slices * tiles(a, f.y_tile) * 4 <= 9 * a.n * std::min(a.h * a.w, a.oh * a.ow) * 3;
+}
+
+template <class Args>
+index_t channel_pairs(const Args& a, index_t lanes) {
+  return a.x_blocks * a.y_blocks * lanes * lanes;
+}
+
 /// F(4x4) reads 36 numbers for 9 weights. Where there are few tiles to use them for, that takes longer than what it
 /// saves, and F(2x2) with its 16 numbers is the faster one.
 template <class Args>
 bool heavy_weights(const Args& a, index_t lanes) {
-  return a.x_blocks * a.y_blocks * lanes * lanes >= 200 * 200 && tiles(a, 4) < 20;
+  return channel_pairs(a, lanes) >= 200 * 200 && tiles(a, 4) < 20;
 }
 
 }  // namespace
 
 bool winograd4_suits(const ConvArgs& a, index_t lanes) {
-  return is_k3(a) && a.oh >= 4 && a.ow >= 4 && !heavy_weights(a, lanes);
+  return is_k3(a, 1) && a.oh >= 4 && a.ow >= 4 && !heavy_weights(a, lanes);
 }
 bool winograd2_suits(const ConvArgs& a, index_t lanes) {
-  return is_k3(a) && a.oh >= 4 && a.ow >= 4 && heavy_weights(a, lanes);
+  return is_k3(a, 1) && a.oh >= 4 && a.ow >= 4 && heavy_weights(a, lanes);
 }
 /// F(2x2) was never ahead here: 0.66-0.97 on 256 channels, where it comes closest. It stays for its exact sums, which
 /// test what both share.
-bool winograd4_grad_suits(const ConvGradArgs& a, index_t) { return is_k3(a) && a.oh >= 4 && a.ow >= 4; }
-
-WinogradPlan winograd_plan(const ConvArgs& a, index_t lanes, index_t m) noexcept {
-  WinogradPlan p{};
-  p.m = m;
-  p.points = (m + 2) * (m + 2);
-  p.rows = up(a.oh, m);
-  p.columns = up(a.ow, m);
-  p.unit_rows = std::max<index_t>(1, a.strip / m);
-  p.strips = up(p.rows, p.unit_rows);
-  p.units = a.n * p.strips;
-  const index_t unit_tiles = std::max<index_t>(1, std::min(p.unit_rows, p.rows) * p.columns);
-  p.batch_units = std::clamp<index_t>(target_tiles(a, lanes) / unit_tiles, 1, std::max<index_t>(1, p.units));
-  p.batches = up(p.units, p.batch_units);
-  p.pairs = up(a.y_blocks, 2);
-  // One cache line more than a plane needs: planes that lie a power of two apart would share the same cache sets.
-  const index_t tiles = p.batch_units * unit_tiles;
-  p.u_plane = winograd_weight_plane(a.y_blocks * lanes, a.x_blocks * lanes);
-  p.groups = std::clamp<index_t>(up(enough_tasks, std::max<index_t>(1, p.batches)), 1, std::max<index_t>(1, p.pairs));
-  p.v_plane = a.x_blocks * tiles * lanes + 16;
-  p.m_plane = 2 * up(p.pairs, p.groups) * tiles * lanes + 16;
-  p.scratch = up(p.points * (p.v_plane + p.m_plane), 16) * 16;
-  return p;
-}
-
-index_t winograd_weight_plane(index_t o, index_t c) noexcept { return o * c + 16; }
+bool winograd4_grad_suits(const ConvGradArgs& a, index_t) { return is_k3(a, 1) && a.oh >= 4 && a.ow >= 4; }
 
 namespace {
 
-/// Enough whether or not the strip has been chosen yet.
-index_t workspace(const ConvArgs& a, index_t lanes, index_t m, int threads) {
-  ConvArgs chosen = a;
-  chosen.strip = strip(a, lanes, m);
-  return std::max(winograd_plan(a, lanes, m).scratch, winograd_plan(chosen, lanes, m).scratch) * threads;
+/// Weights, and sums of gradients of them, that stream for few tiles take longer than what is saved.
+template <class Args>
+bool stride2_pays(const WinogradForm& f, const Args& a, index_t lanes) {
+  return is_k3(a, 2) && saves_a_quarter(f, a) &&
+         (weight_bytes(f, a, lanes) <= streaming_bytes || tiles(a, f.y_tile) >= 64);
 }
 
 }  // namespace
 
-index_t winograd4_strip(const ConvArgs& a, index_t lanes) { return strip(a, lanes, 4); }
-index_t winograd2_strip(const ConvArgs& a, index_t lanes) { return strip(a, lanes, 2); }
-index_t winograd4_weights(index_t o, index_t c, index_t) { return winograd_weight_plane(o, c) * 36; }
-index_t winograd2_weights(index_t o, index_t c, index_t) { return winograd_weight_plane(o, c) * 16; }
-index_t winograd4_workspace(const ConvArgs& a, index_t lanes, int threads) { return workspace(a, lanes, 4, threads); }
-index_t winograd2_workspace(const ConvArgs& a, index_t lanes, int threads) { return workspace(a, lanes, 2, threads); }
+/// Transforms cost as much as a few channels do: 16 to 32 gain by F(4x4, 2x2), from 32 to 64 on also by F(2x2, 2x2).
+bool winograd_s2_suits(const WinogradForm& f, const ConvArgs& a, index_t lanes) {
+  return stride2_pays(f, a, lanes) && f.slices * channel_pairs(a, lanes) >= 40000;
+}
+/// With fewer channels the sums of all slices are read and written too often.
+bool winograd_s2_grad_suits(const WinogradForm& f, const ConvGradArgs& a, index_t lanes) {
+  return stride2_pays(f, a, lanes) && channel_pairs(a, lanes) >= 64 * 64;
+}
 
-WinogradGradPlan winograd_grad_plan(const ConvGradArgs& a, index_t lanes, index_t m, int threads) noexcept {
+WinogradPlan winograd_plan(const WinogradForm& f, const ConvArgs& a, index_t lanes) noexcept {
+  WinogradPlan p{};
+  p.y_tile = f.y_tile;
+  p.rows = up(a.oh, f.y_tile);
+  p.columns = up(a.ow, f.y_tile);
+  p.unit_rows = std::max<index_t>(1, a.strip / f.y_tile);
+  p.strips = up(p.rows, p.unit_rows);
+  p.units = a.n * p.strips;
+  const index_t unit_tiles = std::max<index_t>(1, std::min(p.unit_rows, p.rows) * p.columns);
+  p.batch_units = std::clamp<index_t>(target_tiles(f, a, lanes) / unit_tiles, 1, std::max<index_t>(1, p.units));
+  p.batches = up(p.units, p.batch_units);
+  p.pairs = up(a.y_blocks, 2);
+  p.groups = std::clamp<index_t>(up(enough_tasks, std::max<index_t>(1, p.batches)), 1, std::max<index_t>(1, p.pairs));
+  p.block = p.batch_units * unit_tiles * lanes;
+  // One cache line more than a plane needs: planes that lie a power of two apart would share the same cache sets.
+  p.v_plane = a.x_blocks * p.block + 16;
+  p.m_plane = a.y_blocks * p.block + 16;
+  p.v = f.planes * p.v_plane;
+  p.scratch = up(p.v + f.sums * p.m_plane, 16) * 16;
+  p.far = weight_bytes(f, a, lanes) > 1024 * 1024;
+  return p;
+}
+
+index_t winograd_strip(const WinogradForm& f, const ConvArgs& a, index_t lanes) {
+  const index_t rows = up(a.oh, f.y_tile), columns = up(a.ow, f.y_tile);
+  if (rows == 0 || columns == 0) return f.y_tile;
+  const index_t wanted = std::clamp<index_t>(target_tiles(f, a, lanes) / columns, 1, rows);
+  return up(rows, up(rows, wanted)) * f.y_tile;
+}
+
+/// As in V there is one cache line more after each sum.
+index_t winograd_weights(const WinogradForm& f, index_t o, index_t c) { return f.slices * o * c + f.sums * 16; }
+
+/// Enough whether or not the strip has been chosen yet.
+index_t winograd_workspace(const WinogradForm& f, const ConvArgs& a, index_t lanes, int threads) {
+  ConvArgs chosen = a;
+  chosen.strip = winograd_strip(f, a, lanes);
+  return std::max(winograd_plan(f, a, lanes).scratch, winograd_plan(f, chosen, lanes).scratch) * threads;
+}
+
+WinogradGradPlan winograd_grad_plan(const WinogradForm& f, const ConvGradArgs& a, index_t lanes, int threads) noexcept {
   WinogradGradPlan p{};
-  p.points = (m + 2) * (m + 2);
-  p.rows = up(a.oh, m);
-  p.columns = up(a.ow, m);
+  p.rows = up(a.oh, f.y_tile);
+  p.columns = up(a.ow, f.y_tile);
   p.tiles = a.n * p.rows * p.columns;
   if (p.tiles == 0) return p;
   const index_t pairs = up(a.y_blocks, 2), tasks = pairs * a.x_blocks;
   const bool parts = tasks < enough_blocks;
-  const index_t bytes = p.points * (a.x_blocks + a.y_blocks) * lanes * 4;
+  const index_t bytes = (f.planes * a.x_blocks + f.sums * a.y_blocks) * lanes * 4;
   const index_t target = parts ? std::max<index_t>(16, batch_bytes / bytes) : block_tiles;
   p.batches = up(p.tiles, target);
   const index_t tiles = up(p.tiles, p.batches);
   p.v_plane = a.x_blocks * tiles * lanes + 16;
   p.g_plane = a.y_blocks * tiles * lanes + 16;
-  p.scratch = p.points * (p.v_plane + p.g_plane);
+  p.g = f.planes * p.v_plane;
+  p.scratch = p.g + f.sums * p.g_plane;
   if (parts) {
     p.parts = std::min(p.batches, most_parts);
     p.du_plane = a.x_blocks * a.y_blocks * lanes * lanes + 16;
-    p.du = p.points * p.du_plane;
+    p.du = f.slices * p.du_plane;
     // The sums come first: where they lie may not depend on the number of threads.
     p.workspace = p.parts * p.du + threads * p.scratch;
   } else {
     p.du_plane = 2 * lanes * lanes + 16;
-    p.du = p.points * p.du_plane;
+    p.du = f.slices * p.du_plane;
     p.sums = p.scratch;
     p.workspace = p.scratch + (p.batches == 1 ? threads : tasks) * p.du;
   }
   return p;
 }
 
-index_t winograd4_grad_workspace(const ConvGradArgs& a, index_t lanes, int threads) {
-  return winograd_grad_plan(a, lanes, 4, threads).workspace;
-}
-index_t winograd2_grad_workspace(const ConvGradArgs& a, index_t lanes, int threads) {
-  return winograd_grad_plan(a, lanes, 2, threads).workspace;
+index_t winograd_grad_workspace(const WinogradForm& f, const ConvGradArgs& a, index_t lanes, int threads) {
+  return winograd_grad_plan(f, a, lanes, threads).workspace;
 }
 
 }  // namespace slimneck::kernels

@@ -1,17 +1,14 @@
-// The transforms of Winograd's algorithms F(MxM, 3x3) on vectors of V channels, for kernel bodies.
+// The transforms of Winograd's algorithms in two dimensions, for kernel bodies: along the columns, then along the rows.
 //
-//   Y = A^T [ (G g G^T) * (B^T d B) ] A       d: N x N pixels of x, g: 3 x 3 taps, Y: M x M pixels of y, N = M + 2
+//   Y = A^T [ (G g G^T) * (B^T d B) ] A       stride 1, d: N x N pixels of x, g: 3 x 3 taps, Y: M x M pixels, N = M + 2
 //
-// A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, 2016. M = 2 uses the points 0, 1, -1 and
-// infinity, all constants are dyadic; M = 4 adds 2 and -2.
-//
-// A transform in two dimensions is the one-dimensional one along the columns, then along the rows. Rows of B^T come in
-// pairs that share their sums: one pair at a time is transformed along the columns and, still in registers, along the
-// rows. That loads 84 instead of 36 vectors but needs no buffer for the middle step, whose 36 stores of 512 bits cost
-// more, and a pair fits the 16 registers of AVX2.
+// Rows of its B^T come in pairs that share their sums: one pair at a time is transformed along the columns and, still
+// in registers, along the rows. That loads 84 instead of 36 vectors but needs no buffer for the middle step, whose 36
+// stores of 512 bits cost more, and a pair fits the 16 registers of AVX2.
 #pragma once
 
-#include "kernels/simd.hpp"
+#include "kernels/conv2d/winograd.hpp"
+#include "kernels/conv2d/winograd_rows.hpp"
 
 namespace {
 namespace simd {
@@ -60,24 +57,6 @@ SN_INLINE void input_pair(const float* d, index_t step, Vec& low, Vec& high) {
   }
 }
 
-/// t = B^T d
-SN_INLINE void input_row(const Vec (&d)[6], Vec (&t)[6]) {
-  const Vec even4 = fnma(splat(4), d[2], d[4]), odd4 = fnma(splat(4), d[1], d[3]);
-  const Vec even = sub(d[4], d[2]), odd = sub(d[3], d[1]);
-  t[0] = fma(splat(4), sub(d[0], d[2]), even);
-  t[1] = add(even4, odd4);
-  t[2] = sub(even4, odd4);
-  t[3] = fma(splat(2), odd, even);
-  t[4] = fnma(splat(2), odd, even);
-  t[5] = fnma(splat(4), odd, sub(d[5], d[3]));
-}
-SN_INLINE void input_row(const Vec (&d)[4], Vec (&t)[4]) {
-  t[0] = sub(d[0], d[2]);
-  t[1] = add(d[1], d[2]);
-  t[2] = sub(d[2], d[1]);
-  t[3] = sub(d[1], d[3]);
-}
-
 template <int M, int K>
 SN_INLINE void input_rows(const float* d, index_t step, float* v, index_t plane) {
   constexpr int N = M + 2;
@@ -101,48 +80,31 @@ SN_INLINE void input_tile(const float* d, index_t step, float* v, index_t plane)
   if constexpr (M == 4) input_rows<M, 2>(d, step, v, plane);
 }
 
-/// The same for a tile that reaches past the map: its pixels [top, bottom) x [left, right) are copied between zeros.
-template <int M>
-void input_border(const float* x, index_t step, index_t top, index_t bottom, index_t left, index_t right, float* v,
-                  index_t plane) {
-  constexpr int N = M + 2;
-  alignas(64) float d[N * N * lanes];
-  for (index_t i = 0; i < N; ++i)
-    for (index_t j = 0; j < N; ++j)
-      store(d + (i * N + j) * lanes,
-            i >= top && i < bottom && j >= left && j < right ? load(x + i * step + j * lanes) : zero());
-  input_tile<M>(d, N * lanes, v, plane);
+/// tile(pixels, step, pixel) for a tile that reaches past the map: what is there is copied between zeros.
+template <int R, int C, int S, class Tile>
+void input_border(const float* x, index_t step, index_t h, index_t w, index_t row, index_t column, Tile tile) {
+  alignas(64) float d[R * C * lanes];
+  for (index_t i = 0; i < R; ++i)
+    for (index_t j = 0; j < C; ++j) {
+      const index_t r = row + S * i, c = column + S * j;
+      store(d + (i * C + j) * lanes, r >= 0 && r < h && c >= 0 && c < w ? load(x + r * step + c * lanes) : zero());
+    }
+  tile(d, C * lanes, lanes);
 }
 
-/// B^T x B of the tile whose first pixel is (row, column) of an h x w map of padding: it may lie outside.
-template <int M>
-SN_INLINE void input_at(const float* x, index_t step, index_t h, index_t w, index_t row, index_t column, float* v,
-                        index_t plane) {
-  constexpr int N = M + 2;
-  const float* d = x + row * step + column * lanes;
-  if (row >= 0 && column >= 0 && row + N <= h && column + N <= w)
-    input_tile<M>(d, step, v, plane);
+/// tile(pixels, step, pixel) for R x C pixels, S apart, from (row, column) on of an h x w map of padding: they may lie
+/// outside. Rows lie `step` apart, pixels of a row `pixel`.
+template <int R, int C, int S, class Tile>
+SN_INLINE void input_at(const float* x, index_t step, index_t h, index_t w, index_t row, index_t column, Tile tile) {
+  if (row >= 0 && column >= 0 && row + S * (R - 1) < h && column + S * (C - 1) < w)
+    tile(x + row * step + column * lanes, S * step, S * lanes);
   else
-    input_border<M>(d, step, most(0, -row), least(N, h - row), most(0, -column), least(N, w - column), v, plane);
-}
-
-/// y = A^T m
-SN_INLINE void output_row(const Vec (&m)[6], Vec (&y)[4]) {
-  const Vec s = add(m[1], m[2]), d = sub(m[1], m[2]), s2 = add(m[3], m[4]), d2 = sub(m[3], m[4]);
-  y[0] = add(add(m[0], s), s2);
-  y[1] = fma(splat(2), d2, d);
-  y[2] = fma(splat(4), s2, s);
-  y[3] = fma(splat(8), d2, add(m[5], d));
-}
-SN_INLINE void output_row(const Vec (&m)[4], Vec (&y)[2]) {
-  y[0] = add(add(m[0], m[1]), m[2]);
-  y[1] = sub(sub(m[1], m[2]), m[3]);
+    input_border<R, C, S>(x, step, h, w, row, column, tile);
 }
 
 /// A^T m along the columns: M x N numbers from N x N points that lie `plane` apart.
-template <int M>
-SN_INLINE void output_columns(const float* m, index_t plane, Vec (&t)[M][M + 2]) {
-  constexpr int N = M + 2;
+template <int M, int N>
+SN_INLINE void output_columns(const float* m, index_t plane, Vec (&t)[M][N]) {
 #pragma GCC unroll 6
   for (int j = 0; j < N; ++j) {
     Vec in[N], out[M];
@@ -154,129 +116,74 @@ SN_INLINE void output_columns(const float* m, index_t plane, Vec (&t)[M][M + 2])
   }
 }
 
-/// u = G g
-SN_INLINE void weight_row(const Vec (&g)[3], Vec (&u)[6]) {
-  const Vec quarter = splat(0.25F), sixth = splat(-1.0F / 6), c24 = splat(1.0F / 24), c12 = splat(1.0F / 12);
-  const Vec outer = mul(sixth, add(g[0], g[2])), middle = mul(sixth, g[1]);
-  const Vec far = fma(c24, g[0], mul(sub(zero(), sixth), g[2])), near = mul(c12, g[1]);
-  u[0] = mul(quarter, g[0]);
-  u[1] = add(outer, middle);
-  u[2] = sub(outer, middle);
-  u[3] = add(far, near);
-  u[4] = sub(far, near);
-  u[5] = g[2];
-}
-SN_INLINE void weight_row(const Vec (&g)[3], Vec (&u)[4]) {
-  const Vec half = splat(0.5F), outer = mul(half, add(g[0], g[2])), middle = mul(half, g[1]);
-  u[0] = g[0];
-  u[1] = add(outer, middle);
-  u[2] = sub(outer, middle);
-  u[3] = g[2];
+/// The sum of `parts` vectors which lie `part` apart.
+SN_INLINE Vec sum_parts(const float* u, index_t parts, index_t part) {
+  Vec sum = load(u);
+  for (index_t p = 1; p < parts; ++p) sum = add(sum, load(u + p * part));
+  return sum;
 }
 
-/// G g G^T of 3 x 3 taps, `tap` apart; the N*N points go to u, `plane` apart.
-template <int M>
-SN_INLINE void weight_tile(const float* g, index_t tap, float* u, index_t plane) {
-  constexpr int N = M + 2;
-  Vec t[N][3];
-#pragma GCC unroll 3
-  for (int j = 0; j < 3; ++j) {
-    const Vec in[3] = {load(g + j * tap), load(g + (3 + j) * tap), load(g + (6 + j) * tap)};
-    Vec out[N];
-    weight_row(in, out);
+/// F along the columns of RI x CI vectors, then along the rows: RO x CO.
+template <int RI, int RO, int CI, int CO, class Load, class Row, class Store>
+SN_INLINE void both_ways(Load load_at, Row row, Store store_at) {
+  Vec t[RO][CI];
 #pragma GCC unroll 6
-    for (int i = 0; i < N; ++i) t[i][j] = out[i];
+  for (int j = 0; j < CI; ++j) {
+    Vec in[RI], out[RO];
+#pragma GCC unroll 6
+    for (int i = 0; i < RI; ++i) in[i] = load_at(i, j);
+    row(in, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < RO; ++i) t[i][j] = out[i];
   }
 #pragma GCC unroll 6
-  for (int i = 0; i < N; ++i) {
-    Vec out[N];
-    weight_row(t[i], out);
+  for (int i = 0; i < RO; ++i) {
+    Vec out[CO];
+    row(t[i], out);
 #pragma GCC unroll 6
-    for (int j = 0; j < N; ++j) store(u + (i * N + j) * plane, out[j]);
+    for (int j = 0; j < CO; ++j) store_at(i, j, out[j]);
   }
 }
 
-/// t = A y, for gradients of y.
-SN_INLINE void gradient_row(const Vec (&y)[4], Vec (&t)[6]) {
-  const Vec even = add(y[0], y[2]), odd = add(y[1], y[3]);
-  const Vec even4 = fma(splat(4), y[2], y[0]), odd4 = mul(splat(2), fma(splat(4), y[3], y[1]));
-  t[0] = y[0];
-  t[1] = add(even, odd);
-  t[2] = sub(even, odd);
-  t[3] = add(even4, odd4);
-  t[4] = sub(even4, odd4);
-  t[5] = y[3];
-}
-SN_INLINE void gradient_row(const Vec (&y)[2], Vec (&t)[4]) {
-  t[0] = y[0];
-  t[1] = add(y[0], y[1]);
-  t[2] = sub(y[0], y[1]);
-  t[3] = sub(zero(), y[1]);
-}
-
-/// A dY A^T of M x M pixels, of which the first rows x columns are there and the rest are zero.
-template <int M>
+/// A dY A^T of M x M pixels, of which the first rows x columns are there and the rest are zero; N x N points.
+template <int M, int N>
 SN_INLINE void gradient_tile(const float* y, index_t step, index_t rows, index_t columns, float* v, index_t plane) {
-  constexpr int N = M + 2;
-  Vec t[N][M];
-#pragma GCC unroll 4
-  for (int j = 0; j < M; ++j) {
-    Vec in[M], out[N];
-#pragma GCC unroll 4
-    for (int i = 0; i < M; ++i) in[i] = i < rows && j < columns ? load(y + i * step + j * lanes) : zero();
-    gradient_row(in, out);
-#pragma GCC unroll 6
-    for (int i = 0; i < N; ++i) t[i][j] = out[i];
-  }
-#pragma GCC unroll 6
-  for (int i = 0; i < N; ++i) {
-    Vec out[N];
-    gradient_row(t[i], out);
-#pragma GCC unroll 6
-    for (int j = 0; j < N; ++j) store(v + (i * N + j) * plane, out[j]);
-  }
+  both_ways<M, N, M, N>(
+      [=](int i, int j) SN_INLINE_BODY { return i < rows && j < columns ? load(y + i * step + j * lanes) : zero(); },
+      [](const auto& in, auto& out) SN_INLINE_BODY { gradient_row(in, out); },
+      [=](int i, int j, Vec t) SN_INLINE_BODY { store(v + (i * N + j) * plane, t); });
 }
 
-/// g = G^T u
-SN_INLINE void tap_row(const Vec (&u)[6], Vec (&g)[3]) {
-  const Vec sixth = splat(1.0F / 6), near = mul(sixth, add(u[1], u[2])), far = add(u[3], u[4]);
-  g[0] = fma(splat(0.25F), u[0], fma(splat(1.0F / 24), far, sub(zero(), near)));
-  g[1] = fma(splat(1.0F / 12), sub(u[3], u[4]), mul(sixth, sub(u[2], u[1])));
-  g[2] = add(u[5], fma(sixth, far, sub(zero(), near)));
-}
-SN_INLINE void tap_row(const Vec (&u)[4], Vec (&g)[3]) {
-  const Vec half = splat(0.5F), sum = mul(half, add(u[1], u[2]));
-  g[0] = add(u[0], sum);
-  g[1] = mul(half, sub(u[1], u[2]));
-  g[2] = add(u[3], sum);
-}
-
-/// G^T dU G, where dU is the sum of `parts` which lie `part` apart; its points lie `plane` apart, taps `tap`.
+/// F(MxM, 3x3) of stride 1; what winograd_frame.hpp and the gradient of the weights ask of a form.
 template <int M>
-SN_INLINE void tap_tile(const float* u, index_t plane, index_t parts, index_t part, float* g, index_t tap) {
-  constexpr int N = M + 2;
-  Vec t[3][N];
-#pragma GCC unroll 6
-  for (int j = 0; j < N; ++j) {
-    Vec in[N], out[3];
-#pragma GCC unroll 6
-    for (int i = 0; i < N; ++i) {
-      const float* from = u + (i * N + j) * plane;
-      in[i] = load(from);
-      for (index_t p = 1; p < parts; ++p) in[i] = add(in[i], load(from + p * part));
-    }
-    tap_row(in, out);
-#pragma GCC unroll 3
-    for (int i = 0; i < 3; ++i) t[i][j] = out[i];
+struct Stride1 {
+  static constexpr int m = M, n = M + 2, phases = 1;
+  static constexpr slimneck::kernels::WinogradForm form =
+      M == 4 ? slimneck::kernels::winograd4 : slimneck::kernels::winograd2;
+  static constexpr index_t first(index_t sum) { return sum; }
+  static constexpr index_t plane(index_t sum) { return sum; }
+  static constexpr index_t sum_of(index_t slice) { return slice; }
+
+  /// V of the tile of x for the pixels of y from (row, column) on: the planes of one phase, of which there is one here.
+  template <int Phase, class Args>
+  static SN_INLINE void input(const Args& a, const float* x, index_t row, index_t column, float* v, index_t plane) {
+    input_at<n, n, 1>(x, a.xh, a.h, a.w, row - a.pad_h, column - a.pad_w,
+                      [=](const float* d, index_t step, index_t) SN_INLINE_BODY { input_tile<M>(d, step, v, plane); });
   }
-#pragma GCC unroll 3
-  for (int i = 0; i < 3; ++i) {
-    Vec out[3];
-    tap_row(t[i], out);
-#pragma GCC unroll 3
-    for (int j = 0; j < 3; ++j) store(g + (i * 3 + j) * tap, out[j]);
+  /// to(sum, slice of the sum, G g G^T) of 3 x 3 taps, `tap` apart.
+  template <class Store>
+  static SN_INLINE void weights(const float* g, index_t tap, Store to) {
+    both_ways<3, n, 3, n>([=](int i, int j) SN_INLINE_BODY { return load(g + (i * 3 + j) * tap); },
+                          [](const auto& in, auto& out) SN_INLINE_BODY { weight_row(in, out); },
+                          [=](int i, int j, Vec u) SN_INLINE_BODY { to(i * n + j, 0, u); });
   }
-}
+  /// G^T dU G, where dU is the sum of `parts` which lie `part` apart; its slices lie `plane` apart, taps `tap`.
+  static SN_INLINE void taps(const float* u, index_t plane, index_t parts, index_t part, float* g, index_t tap) {
+    both_ways<n, 3, n, 3>([=](int i, int j) SN_INLINE_BODY { return sum_parts(u + (i * n + j) * plane, parts, part); },
+                          [](const auto& in, auto& out) SN_INLINE_BODY { tap_row(in, out); },
+                          [=](int i, int j, Vec t) SN_INLINE_BODY { store(g + (i * 3 + j) * tap, t); });
+  }
+};
 
 }  // namespace simd
 }  // namespace
