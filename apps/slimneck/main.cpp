@@ -78,6 +78,7 @@ int run_program(int argc, char** argv) {
   add_demo(app);
   add_detect(app);
   add_info(app);
+  add_flops(app);
   add_explain(app);
   add_bench(app);
   add_run(app);

@@ -70,23 +70,17 @@ SLIMNECK_EXPORT Model load_model(const std::filesystem::path& name, const ModelO
 /// Names that load_model knows: "yolov5n", ... , "slimneck3-s".
 SLIMNECK_EXPORT std::vector<std::string> model_names();
 
-/// Counts of a model as published tables give them. They differ in what they count, hence several Gflops.
+/// Counts of a model as published tables give them.
 struct ModelStats {
   struct Layer {
     index_t parameters = 0, dead_parameters = 0, macs = 0;
     std::vector<std::vector<index_t>> shapes;  ///< n c h w; of Detect per level: n anchors h w 5+nc
   };
-  struct Gflops {
-    double conv = 0;        ///< 2 MACs of convolutions
-    double thop = 0;        ///< 2 (MACs + 4 outputs of batch norm)
-    double thop_old = 0;    ///< 2 (MACs + bias adds + 2 outputs of batch norm + outputs of upsampling)
-    double fused_bias = 0;  ///< 2 (MACs + a bias add per output of every convolution with its batch norm folded in)
-  };
   index_t parameters = 0;
   index_t dead_parameters = 0;  ///< no output depends on them
   std::vector<std::string> dead;
   index_t macs = 0;
-  Gflops gflops;  ///< 1e9
+  Cost cost;  ///< of one forward, with those macs; the conventions of cost.hpp make a number of FLOPs of it
   std::vector<Layer> layers;
 };
 
