@@ -132,6 +132,8 @@ TEST_CASE("a wrong command line is 2 and one line") {
   for (const Failure& failure :
        std::vector<Failure>{{"", "subcommand"},
                             {"fly", "no command 'fly'"},
+                            {"--fly", "no option '--fly'"},
+                            {"-f info", "-f"},
                             {"info", "--cfg"},
                             {"info --cfg yolov5n --fast", "--fast"},
                             {"info --cfg yolov5n --cfg yolov5s", "--cfg"},
@@ -157,7 +159,14 @@ TEST_CASE("a wrong command line is 2 and one line") {
                             {"run --cfg plain.yaml --init seed=1 --input x", "--output"},
                             {"run --cfg plain.yaml --init seed=1 --input x --output y --mode fast", "--mode"},
                             {"explain --cfg plain.yaml --block 3", "--block"},
-                            {"gradcheck --module GSConf", "GSConf"}}) {
+                            {"gradcheck --module GSConf", "GSConf"},
+                            {"gradcheck --op gsconv", "conv2d"},
+                            {"gradcheck --op conv2d_bwd_x", "conv2d_bwd_x"},
+                            {"gradcheck --op silu --dialect y5", "--dialect"},
+                            {"gradcheck --module GSConv --nc 3", "--nc"},
+                            {"gradcheck --module GSConv --img 64", "--img"},
+                            {"gradcheck --module GSConv --init seed=1", "--init"},
+                            {"gradcheck --module GSConv --weights w", "--weights"}}) {
     CAPTURE(failure.arguments);
     check_failed(place.run(failure.arguments), 2, failure.cause);
   }

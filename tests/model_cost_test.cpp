@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "layers/modules/modules.hpp"
 #include "shared_data.hpp"
 #include "slimneck/cost.hpp"
 
@@ -128,6 +129,49 @@ TEST_CASE("layers add up to their network") {
       CHECK(convention.count(step) == convention.count(cost.total.step()));
     }
     CHECK(step.bytes_written == cost.total.step().bytes_written);
+  }
+}
+
+TEST_CASE("modules cost what docs/gsconv.md derives") {
+  using namespace modules;
+  // MACs per pixel of a module from c1 to c2 channels in the paper's dialect, or another.
+  const auto macs = [](index_t c1, const char* dialect, auto build) {
+    Graph graph;
+    const Value x = graph.input("x", {1, c1, 2, 3});
+    graph.output("y", build(ModuleBuilder(graph, *find_dialect(dialect), "m"), x));
+    const index_t all = graph.cost().total.macs;
+    CHECK(all % 6 == 0);
+    return static_cast<double>(all / 6);
+  };
+  const auto g = [](double k, double c1, double c2) { return k * k * c1 * c2 / 2 + 25 * c2 / 2; };
+  const auto silu = kernels::Activation{kernels::Act::silu};
+  for (const index_t width : {16, 48, 128}) {
+    CAPTURE(width);
+    const auto c = static_cast<double>(width), c1 = c + 8, c2 = 2 * c;
+    for (const index_t k : {1, 3})
+      CHECK(macs(width + 8, "paper", [&](const ModuleBuilder& b, Value x) {
+              return gsconv(b, x, 2 * width, {.k = k}, silu);
+            }) == g(static_cast<double>(k), c1, c2));
+    CHECK(macs(width + 8, "paper", [&](const ModuleBuilder& b, Value x) {
+            return dsconv(b, x, 2 * width, {.k = 3}, silu);
+          }) == 9 * c1 + c1 * c2);
+    const double hidden_half = 3.5 * c * c + 18.75 * c;
+    CHECK(macs(width, "paper", [&](const ModuleBuilder& b, Value x) { return gsbottleneck(b, x, width); }) ==
+          hidden_half);
+    CHECK(macs(width, "y5", [&](const ModuleBuilder& b, Value x) { return gsbottleneck(b, x, width, 1.0); }) ==
+          6 * c * c + 25 * c);
+    CHECK(macs(width, "paper", [&](const ModuleBuilder& b, Value x) { return gsbottleneckc(b, x, width); }) ==
+          2.5 * c * c + 27.75 * c);
+    const double b_cost = 2 * c1 * c + hidden_half + 4 * c * c;
+    const auto csp = [&](CspDesign design) {
+      return macs(width + 8, "paper",
+                  [&](const ModuleBuilder& b, Value x) { return vovgscsp(b, x, 2 * width, 1, 0.5, design); });
+    };
+    CHECK(csp(CspDesign::b) == b_cost);
+    CHECK(csp(CspDesign::c) == b_cost + 11 * c * c);
+    CHECK(csp(CspDesign::d) == b_cost + 18 * c * c);
+    CHECK(macs(width + 8, "yolov5", [&](const ModuleBuilder& b, Value x) { return c3(b, x, 2 * width); }) ==
+          2 * c1 * c + 14 * c * c);
   }
 }
 

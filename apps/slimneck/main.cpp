@@ -59,8 +59,9 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::ParseError& problem) {
     std::string command = "slimneck";
     for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
-    const bool unknown = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
-    const std::string cause = unknown ? "there is no command '" + std::string(argv[1]) + "'" : problem.what();
+    std::string cause = problem.what();
+    if (app.get_subcommands().empty() && argc > 1)  // CLI11 only says that a command is missing
+      cause = (argv[1][0] == '-' ? "there is no option '" : "there is no command '") + std::string(argv[1]) + "'";
     return fail(cause + " (see " + command + " --help)", usage);
   }
   flush_output();
