@@ -28,7 +28,9 @@ void detect(const char* model_name, const char* weights_file, const char* pictur
   image_to_tensor(letterbox(picture, box), plan.input());
   plan.forward();
 
-  std::vector<Detection> found = non_max_suppression(plan.output("pred"), {.conf = 0.25F, .max_det = 1000});
+  NmsOptions nms;
+  nms.max_det = 1000;
+  std::vector<Detection> found = non_max_suppression(plan.output("pred"), nms);
   scale_boxes(found, box.out_h(), box.out_w(), picture.height, picture.width);
   const std::vector<std::string> names = class_names(weights.metadata(), model.classes);
   for (const Detection& d : found)

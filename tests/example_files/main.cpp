@@ -12,12 +12,10 @@ int main(int, char** argv) {
   Parameters parameters(model.graph);
   parameters.initialise(1);
   const index_t row = model.classes + 5;
-  for (const char* head : {"model.24.m.0.bias", "model.24.m.1.bias", "model.24.m.2.bias"}) {
-    float* bias = parameters.at(head).value.data<float>();
-    for (index_t anchor = 0; anchor < 3; ++anchor) {
-      bias[anchor * row + 4] = 2;                                // an object
-      bias[anchor * row + 5 + 7 * anchor + head[11] - '0'] = 2;  // of a class of this anchor and level
-    }
+  float* bias = parameters.at("model.24.m.2.bias").value.data<float>();  // of the coarsest level
+  for (index_t anchor = 0; anchor < 3; ++anchor) {
+    bias[anchor * row + 4] = 2;               // an object
+    bias[anchor * row + 5 + 7 * anchor] = 2;  // of a class of this anchor
   }
   save_state_dict(folder / "weights.safetensors", parameters, {{"gsconv_dialect", model.dialect}});
 
