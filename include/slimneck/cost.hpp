@@ -44,8 +44,9 @@ struct PassCosts {
   [[nodiscard]] SLIMNECK_EXPORT Cost step() const noexcept;
 };
 
+/// The passes of a model, all of it and layer by layer.
 struct ModelCost {
-  PassCosts total;
+  PassCosts total;                ///< of the whole model
   std::vector<PassCosts> layers;  ///< as Model::layers; a node's backward belongs to the node's layer
 };
 
