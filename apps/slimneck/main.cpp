@@ -38,6 +38,7 @@ std::string version() {
 constexpr const char* examples = R"(Examples:
   slimneck demo
   slimneck info --cfg slimneck-s
+  slimneck flops --cfg slimneck-s --vs yolov5s
   slimneck detect --cfg yolov5n --weights yolov5n.safetensors --source bus.jpg zidane.jpg
   slimneck run --cfg slimneck-n --init seed=1 --input x.safetensors --output y.safetensors --mode train
   slimneck gradcheck --module GSConv
