@@ -281,8 +281,9 @@ TEST_CASE("flops: the same numbers as text, as JSON and as info gives them, and 
   const json &ours = all["passes"], &theirs = all["vs"]["passes"];
   const std::vector<std::pair<std::string, std::string>> passes{
       {"forward", "forward"}, {"input gradients", "input_gradient"}, {"weight gradients", "weight_gradient"}};
-  for (const auto& [what, key] : passes) {
-    CAPTURE(what);
+  for (const auto& pass : passes) {
+    const auto& [what, key] = pass;
+    CAPTURE(pass.first);
     const std::array<double, 3> line = line_of(what);
     const double a = ours[key]["operations"], b = theirs[key]["operations"];
     CHECK(ours[key]["operations"] == ours[key]["macs"]);
