@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -113,7 +114,7 @@ TEST_CASE("help and version") {
   CHECK(help.code == 0);
   CHECK(help.err.empty());
   CHECK(contains(help.out, "Examples:"));
-  for (const std::string command : {"demo", "detect", "info", "explain", "bench", "run", "gradcheck"}) {
+  for (const std::string command : {"demo", "detect", "info", "flops", "explain", "bench", "run", "gradcheck"}) {
     CHECK(contains(help.out, "  " + command + " "));
     const Outcome one = place.run(command + " --help");
     CHECK(one.code == 0);
@@ -131,6 +132,8 @@ TEST_CASE("a wrong command line is 2 and one line") {
   for (const Failure& failure :
        std::vector<Failure>{{"", "subcommand"},
                             {"fly", "no command 'fly'"},
+                            {"--fly", "no option '--fly'"},
+                            {"-f info", "-f"},
                             {"info", "--cfg"},
                             {"info --cfg yolov5n --fast", "--fast"},
                             {"info --cfg yolov5n --cfg yolov5s", "--cfg"},
@@ -144,6 +147,8 @@ TEST_CASE("a wrong command line is 2 and one line") {
                             {"info --cfg yolov5n --init 5", "seed="},
                             {"info --cfg yolov5n --init seed=-1", "seed="},
                             {"info --cfg yolov5n --init seed=1 --weights w", "--weights"},
+                            {"flops --cfg yolov5n --convention bops", "thop_old"},
+                            {"flops --vs yolov5n", "--cfg"},
                             {detect, "--weights"},
                             {detect + "--init seed=1 --conf nan", "--conf"},
                             {detect + "--init seed=1 --iou-thres 1.5", "--iou"},
@@ -154,7 +159,14 @@ TEST_CASE("a wrong command line is 2 and one line") {
                             {"run --cfg plain.yaml --init seed=1 --input x", "--output"},
                             {"run --cfg plain.yaml --init seed=1 --input x --output y --mode fast", "--mode"},
                             {"explain --cfg plain.yaml --block 3", "--block"},
-                            {"gradcheck --module GSConf", "GSConf"}}) {
+                            {"gradcheck --module GSConf", "GSConf"},
+                            {"gradcheck --op gsconv", "conv2d"},
+                            {"gradcheck --op conv2d_bwd_x", "conv2d_bwd_x"},
+                            {"gradcheck --op silu --dialect y5", "--dialect"},
+                            {"gradcheck --module GSConv --nc 3", "--nc"},
+                            {"gradcheck --module GSConv --img 64", "--img"},
+                            {"gradcheck --module GSConv --init seed=1", "--init"},
+                            {"gradcheck --module GSConv --weights w", "--weights"}}) {
     CAPTURE(failure.arguments);
     check_failed(place.run(failure.arguments), 2, failure.cause);
   }
@@ -241,6 +253,55 @@ TEST_CASE("info counts slimneck-s as it was published") {
   index_t sum = 0;
   for (const json& layer : info["layers"]) sum += layer["parameters"].get<index_t>();
   CHECK(sum == info["parameters"]);
+}
+
+TEST_CASE("flops: the same numbers as text, as JSON and as info gives them, and ratios of them") {
+  const Workplace place;
+  const std::string flops = "flops --cfg slimneck-n --vs yolov5n --img 64 ";
+  const Outcome text = place.run(flops + "--layers");
+  CHECK(text.code == 0);
+  const json all = json::parse(place.run(flops + "--json").out);
+  const json info = json::parse(place.run("info --cfg slimneck-n --img 64 --json").out);
+  CHECK(all["parameters"] == info["parameters"]);
+  CHECK(all["dead_parameters"] == 230976);
+  REQUIRE(all["dead"].size() == 12);
+  for (const json& name : all["dead"]) CHECK(contains(text.out, "no output depends on " + name.get<std::string>()));
+  for (const auto& [name, gflops] : info["gflops"].items()) {
+    CHECK(all["forward"][name].get<double>() / 1e9 == gflops);
+    CHECK(contains(text.out, "\n" + name + " "));
+  }
+
+  // "<what> <ours> <theirs> <percent> %"
+  const auto line_of = [&](const std::string& what) {
+    std::istringstream line(text.out.substr(text.out.find("\n" + what + " ") + 1 + what.size()));
+    std::array<double, 3> numbers{};
+    for (double& number : numbers) line >> number;
+    return numbers;
+  };
+  const json &ours = all["passes"], &theirs = all["vs"]["passes"];
+  const std::vector<std::pair<std::string, std::string>> passes{
+      {"forward", "forward"}, {"input gradients", "input_gradient"}, {"weight gradients", "weight_gradient"}};
+  for (const auto& pass : passes) {
+    const auto& [what, key] = pass;
+    CAPTURE(pass.first);
+    const std::array<double, 3> line = line_of(what);
+    const double a = ours[key]["operations"], b = theirs[key]["operations"];
+    CHECK(ours[key]["operations"] == ours[key]["macs"]);
+    CHECK(line[0] == a);
+    CHECK(line[1] == b);
+    CHECK(line[2] == doctest::Approx(100 * a / b).epsilon(1e-4));  // two decimals of about 90
+  }
+  const double ratio = all["parameters"].get<double>() / all["vs"]["parameters"].get<double>();
+  CHECK(line_of("all")[2] == doctest::Approx(100 * ratio).epsilon(1e-4));
+  CHECK(contains(text.out, "SPPF"));
+
+  // One convention for every pass and layer.
+  const json fvcore = json::parse(place.run(flops + "--convention fvcore --json").out);
+  CHECK(fvcore["forward"].size() == 1);
+  CHECK(fvcore["passes"]["forward"]["operations"] == all["forward"]["fvcore"]);
+  index_t sum = 0;
+  for (const json& layer : fvcore["layers"]) sum += layer["passes"]["forward"]["operations"].get<index_t>();
+  CHECK(sum == all["forward"]["fvcore"]);
 }
 
 TEST_CASE("sizes are rounded up to the stride, aloud") {

@@ -125,10 +125,7 @@ CLI::Validator integer_in(index_t low, index_t high) {
 
 CLI::Validator real_in(double low, double high) { return number_in(low, high, format("%g..%g", low, high)); }
 
-namespace {
-
-template <class Names>
-CLI::Validator one_of(const Names& names) {
+CLI::Validator one_of(const std::vector<std::string_view>& names) {
   std::string list;
   for (const std::string_view name : names) list += (list.empty() ? "" : "|") + std::string(name);
   return CLI::Validator(
@@ -140,6 +137,8 @@ CLI::Validator one_of(const Names& names) {
       },
       list);
 }
+
+namespace {
 
 std::vector<std::string_view> dialect_names() {
   std::vector<std::string_view> names;

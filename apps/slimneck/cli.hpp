@@ -26,6 +26,7 @@ class UsageError : public std::runtime_error {
 // Each adds itself with its options and a callback that does the work.
 
 void add_info(CLI::App& app);
+void add_flops(CLI::App& app);
 void add_detect(CLI::App& app);
 void add_run(CLI::App& app);
 void add_gradcheck(CLI::App& app);
@@ -70,6 +71,8 @@ class Uninterrupted {
 /// Numbers in low..high; anything else, NaN too, is a usage error.
 CLI::Validator integer_in(index_t low, index_t high);
 CLI::Validator real_in(double low, double high);
+/// One of these words.
+CLI::Validator one_of(const std::vector<std::string_view>& names);
 inline constexpr index_t largest_seed = std::numeric_limits<index_t>::max();
 
 /// The options of every command that takes a model.

@@ -9,7 +9,7 @@ namespace {
 
 struct GradcheckArguments {
   ModelArguments model;
-  std::string module;
+  std::string module, op;
   std::uint64_t seed = 1;
 };
 
@@ -52,12 +52,25 @@ class Table {
   int checks_ = 0, failures_ = 0;
 };
 
+bool checkable(const OpDef* op) { return op->cases != nullptr && op->gradient != nullptr; }
+
+void check_op(Table& table, const OpDef& op) {
+  for (const OpCase& example : op.cases())
+    if (!example.real) table.check(std::string(op.name) + " " + example.name, graph_of_case(op, example));
+}
+
 void check_ops(Table& table) {
-  for (const OpDef* op : all_ops()) {
-    if (op->cases == nullptr || op->gradient == nullptr) continue;
-    for (const OpCase& example : op->cases())
-      if (!example.real) table.check(std::string(op->name) + " " + example.name, graph_of_case(*op, example));
-  }
+  for (const OpDef* op : all_ops())
+    if (checkable(op)) check_op(table, *op);
+}
+
+/// The op of that name; the message of the error lists those that can be checked.
+const OpDef& op_to_check(const std::string& name) {
+  if (const OpDef* op = find_op(name); op != nullptr && checkable(op)) return *op;
+  std::string names;
+  for (const OpDef* op : all_ops())
+    if (checkable(op)) names += (names.empty() ? "" : ", ") + std::string(op->name);
+  throw UsageError("--op: '" + name + "' has no gradient of its own to check; these have: " + names);
 }
 
 /// A small graph of one module. Arguments that have no default are given here.
@@ -93,18 +106,38 @@ void check_model(Table& table, const GradcheckArguments& arguments) {
   table.check(open.model.name + " (" + open.model.dialect + ")", open.model.graph, parameters, false);
 }
 
+/// What would be ignored is an error.
+void require_used(const GradcheckArguments& arguments) {
+  const ModelArguments& model = arguments.model;
+  if (!model.cfg.empty()) return;
+  const auto refuse = [](bool given, const char* option, const char* user) {
+    if (given) throw UsageError(std::string(option) + " says nothing about " + user);
+  };
+  const bool ops_only = arguments.module.empty() && !arguments.op.empty();
+  refuse(!model.weights.empty(), "--weights", "a single module: it needs --cfg");
+  refuse(!model.init.empty(), "--init", "a single module: use --seed, or --cfg");
+  refuse(model.classes.has_value(), "--nc", "a single module: it needs --cfg");
+  refuse(!model.img.empty(), "--img", "a single module: it needs --cfg");
+  refuse(ops_only && !model.dialect.empty(), "--dialect", "a single op");
+  refuse(ops_only && !model.act.empty(), "--act", "a single op");
+  refuse(ops_only && !model.shuffle.empty(), "--shuffle", "a single op");
+}
+
 void run(const GradcheckArguments& arguments) {
   const ModuleDef* module = find_module(arguments.module);
   if (!arguments.module.empty() && module == nullptr)
     throw UsageError("--module: there is no module '" + arguments.module + "'");
   if (module != nullptr && module->head)
     throw UsageError("--module: " + arguments.module + " is checked within a model: use --cfg");
+  const OpDef* op = arguments.op.empty() ? nullptr : &op_to_check(arguments.op);
+  require_used(arguments);
   Table table(arguments.seed);
   table.header();
   const Dialect dialect = module_dialect(arguments.model);
+  if (op != nullptr) check_op(table, *op);
   if (module != nullptr) check_module(table, *module, dialect);
   if (!arguments.model.cfg.empty()) check_model(table, arguments);
-  if (module == nullptr && arguments.model.cfg.empty()) {
+  if (op == nullptr && module == nullptr && arguments.model.cfg.empty()) {
     check_ops(table);
     for (const ModuleDef* each : all_modules())
       if (!each->head) check_module(table, *each, dialect);
@@ -119,12 +152,14 @@ void add_gradcheck(CLI::App& app) {
   auto arguments = std::make_shared<GradcheckArguments>();
   arguments->model.add_to(*command);
   command->add_option("--module", arguments->module, "one module: GSConv, VoVGSCSP, C3, ...")->type_name("NAME");
+  command->add_option("--op", arguments->op, "one op: conv2d, silu, ...")->type_name("NAME");
   command->add_option("--seed", arguments->seed, "of the numbers that are tried (1)")
       ->check(integer_in(0, largest_seed));
   command->footer(
-      "Without --cfg and --module every op and every module is checked. A model is checked with a batch of two 64x64\n"
-      "pictures unless --img says otherwise.\n"
+      "Without --cfg, --module and --op every op and every module is checked, modules with --dialect, --act and\n"
+      "--shuffle. A model is checked with a batch of two 64x64 pictures unless --img says otherwise.\n"
       "Examples:\n  slimneck gradcheck\n  slimneck gradcheck --module GSConv --dialect y5\n"
+      "  slimneck gradcheck --op conv2d\n"
       "  slimneck gradcheck --cfg slimneck-n");
   command->callback([arguments] { run(*arguments); });
 }

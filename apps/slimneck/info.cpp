@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.hpp"
+#include "slimneck/cost.hpp"
 
 namespace slimneck::cli {
 
@@ -54,11 +55,10 @@ void print_totals(const Model& model, const ModelStats& stats) {
   print(format("dead parameters %lld%s\n", ll(stats.dead_parameters),
                stats.dead_parameters > 0 ? " (no output depends on them)" : ""));
   print(format("MACs            %lld\n", ll(stats.macs)));
-  print(format("GFLOPs          %.4f  conv:       2 MACs of convolutions\n", stats.gflops.conv));
-  print(format("                %.4f  thop:       and 4 MACs per output of batch norm\n", stats.gflops.thop));
-  print(format("                %.4f  thop_old:   with biases, 2 MACs of batch norm and upsampling\n",
-               stats.gflops.thop_old));
-  print(format("                %.4f  fused_bias: batch norm folded into a bias\n", stats.gflops.fused_bias));
+  for (const FlopConvention& convention : flop_conventions())
+    print(format("%-16s%-18s%10.4f  %s\n", &convention == flop_conventions().data() ? "GFLOPs" : "",
+                 std::string(convention.name).c_str(), convention.giga(stats.cost),
+                 std::string(convention.meaning).c_str()));
   for (const std::string& name : stats.dead) print("dead: " + name + "\n");
 }
 
@@ -78,6 +78,9 @@ void print_json(const Model& model, const ModelStats& stats) {
       item["shape"] = counts.shapes;
     layers.push_back(std::move(item));
   }
+  nlohmann::ordered_json gflops;
+  for (const FlopConvention& convention : flop_conventions())
+    gflops[std::string(convention.name)] = convention.giga(stats.cost);
   const nlohmann::ordered_json all{{"name", model.name},
                                    {"dialect", model.dialect},
                                    {"activation", model.activation},
@@ -85,11 +88,7 @@ void print_json(const Model& model, const ModelStats& stats) {
                                    {"parameters", stats.parameters},
                                    {"dead_parameters", stats.dead_parameters},
                                    {"macs", stats.macs},
-                                   {"gflops",
-                                    {{"conv", stats.gflops.conv},
-                                     {"thop", stats.gflops.thop},
-                                     {"thop_old", stats.gflops.thop_old},
-                                     {"fused_bias", stats.gflops.fused_bias}}},
+                                   {"gflops", gflops},
                                    {"layers", layers}};
   print(all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }

@@ -38,6 +38,7 @@ std::string version() {
 constexpr const char* examples = R"(Examples:
   slimneck demo
   slimneck info --cfg slimneck-s
+  slimneck flops --cfg slimneck-s --vs yolov5s
   slimneck detect --cfg yolov5n --weights yolov5n.safetensors --source bus.jpg zidane.jpg
   slimneck run --cfg slimneck-n --init seed=1 --input x.safetensors --output y.safetensors --mode train
   slimneck gradcheck --module GSConv
@@ -59,8 +60,9 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::ParseError& problem) {
     std::string command = "slimneck";
     for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
-    const bool unknown = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
-    const std::string cause = unknown ? "there is no command '" + std::string(argv[1]) + "'" : problem.what();
+    std::string cause = problem.what();
+    if (app.get_subcommands().empty() && argc > 1)  // CLI11 only says that a command is missing
+      cause = (argv[1][0] == '-' ? "there is no option '" : "there is no command '") + std::string(argv[1]) + "'";
     return fail(cause + " (see " + command + " --help)", usage);
   }
   flush_output();
@@ -79,6 +81,7 @@ int run_program(int argc, char** argv) {
   add_demo(app);
   add_detect(app);
   add_info(app);
+  add_flops(app);
   add_explain(app);
   add_bench(app);
   add_run(app);

@@ -11,11 +11,12 @@ namespace slimneck {
 
 /// A found object: corners in pixels, score 0..1, class number.
 struct Detection {
-  float x1 = 0, y1 = 0, x2 = 0, y2 = 0, score = 0;
-  int cls = 0;
-  friend bool operator==(const Detection&, const Detection&) = default;
+  float x1 = 0, y1 = 0, x2 = 0, y2 = 0, score = 0;                       ///< left, top, right, bottom; confidence
+  int cls = 0;                                                           ///< number of its class, from 0
+  friend bool operator==(const Detection&, const Detection&) = default;  ///< equal in every member
 };
 
+/// What suppression keeps; YOLOv5's names and defaults.
 struct NmsOptions {
   float conf = 0.25F;        ///< objectness and score must exceed this
   float iou = 0.45F;         ///< a box is dropped when it overlaps a better one by more than this

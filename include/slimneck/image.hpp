@@ -14,16 +14,17 @@
 
 namespace slimneck {
 
+/// Red, green and blue, 0..255.
 struct Colour {
-  std::uint8_t r = 0, g = 0, b = 0;
-  friend bool operator==(const Colour&, const Colour&) = default;
+  std::uint8_t r = 0, g = 0, b = 0;                                ///< red, green, blue
+  friend bool operator==(const Colour&, const Colour&) = default;  ///< the same colour
 };
 
 /// 8-bit RGB, row by row, three bytes a pixel. Functions that take one throw ShapeError unless rgb has exactly
 /// width * height * 3 bytes and the picture is not empty.
 struct Image {
-  index_t width = 0, height = 0;
-  std::vector<std::uint8_t> rgb;
+  index_t width = 0, height = 0;  ///< in pixels
+  std::vector<std::uint8_t> rgb;  ///< r g b r g b ... from the top left corner, row by row
 
   Image() = default;
   /// A picture of one colour; throws ShapeError when an extent is not in 1..65535 or there are more than 64 Mi pixels.
@@ -54,11 +55,13 @@ SLIMNECK_EXPORT Image resize_bilinear(const Image& image, index_t width, index_t
 
 /// How a picture is fitted into a network's input without changing its aspect: scaled, then padded on all sides.
 struct Letterbox {
-  double gain = 1;                       ///< network pixels per picture pixel
-  index_t resized_w = 0, resized_h = 0;  ///< extents after scaling
-  double pad_w = 0, pad_h = 0;           ///< padding of one side before it is rounded
-  index_t top = 0, bottom = 0, left = 0, right = 0;
+  double gain = 1;                                   ///< network pixels per picture pixel
+  index_t resized_w = 0, resized_h = 0;              ///< extents after scaling
+  double pad_w = 0, pad_h = 0;                       ///< padding of one side before it is rounded
+  index_t top = 0, bottom = 0, left = 0, right = 0;  ///< padding in pixels
+  /// Width of the network's input.
   [[nodiscard]] index_t out_w() const noexcept { return resized_w + left + right; }
+  /// Height of the network's input.
   [[nodiscard]] index_t out_h() const noexcept { return resized_h + top + bottom; }
 };
 

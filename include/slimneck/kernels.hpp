@@ -18,10 +18,10 @@ namespace slimneck::kernels {
 
 /// Geometry of a convolution; the kernel's extent is that of its weights.
 struct Conv2d {
-  index_t stride = 1;
-  index_t pad_h = 0, pad_w = 0;
-  index_t dilation = 1;
-  index_t groups = 1;
+  index_t stride = 1;            ///< the same in both directions
+  index_t pad_h = 0, pad_w = 0;  ///< zeros on each side, above and below; left and right
+  index_t dilation = 1;          ///< distance of two taps
+  index_t groups = 1;            ///< of channels that do not see each other; 1: dense, as many as channels: depthwise
 };
 
 /// How weights lie for a kernel, V channels to a block; o and c are the output and input channels of the forward
@@ -58,8 +58,8 @@ enum class Act { none, silu, mish, relu, leaky_relu, hardswish, sigmoid, gelu };
 
 /// An activation; slope is LeakyReLU's factor for negative arguments.
 struct Activation {
-  Act kind = Act::none;
-  double slope = 0.01;
+  Act kind = Act::none;  ///< which function
+  double slope = 0.01;   ///< of leaky_relu
 };
 
 /// The function and its derivative in double, finite for every finite argument; NaN in, NaN out.
@@ -119,7 +119,7 @@ SLIMNECK_EXPORT void bn_bwd(View<const T> dy, View<const T> x, View<const T> mea
 
 /// A square pooling window.
 struct Pool {
-  index_t kernel = 2, stride = 2, pad = 0;
+  index_t kernel = 2, stride = 2, pad = 0;  ///< extent of the window, its step, and cells of padding on each side
 };
 
 /// Maximum over the window; the padding is -infinity. NaN in the window gives NaN.
@@ -173,9 +173,10 @@ enum class Write : std::uint8_t { set, add };
 // channel are views of shape 1 x c x 1 x 1, as above; a view without data stands for "none" where a comment allows it.
 namespace fast {
 
+/// How a result is written and how exact it must be.
 struct Options {
-  Write write = Write::set;  ///< of every output that is not said to be always set
-  Algorithm algorithm = Algorithm::best;
+  Write write = Write::set;               ///< of every output that is not said to be always set
+  Algorithm algorithm = Algorithm::best;  ///< direct: no Winograd
 };
 
 /// Extent of a convolution's output; throws ShapeError for what does not fit.
@@ -184,8 +185,8 @@ SLIMNECK_EXPORT Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2d&
 /// What becomes of the sum s of an output element: act(s * scale + bias) + residual. Each part may be left out.
 struct Finish {
   View<const float> scale, bias;  ///< per channel
-  Activation act;
-  View<const float> residual;  ///< the shape of y
+  Activation act;                 ///< f
+  View<const float> residual;     ///< the shape of y
 };
 
 /// y = finish(conv(x, w)). Any groups: depthwise ones by the depthwise kernels, others group by group.
@@ -218,36 +219,38 @@ SLIMNECK_EXPORT index_t conv2d_bwd_w_workspace(const Exec& exec, const Shape& x,
 
 /// Batch norm's numbers per channel.
 struct Norm {
-  View<const float> gamma, beta;
-  View<const float> mean, var;  ///< for inference; training computes its own
+  View<const float> gamma, beta;  ///< factor and summand per channel
+  View<const float> mean, var;    ///< for inference; training computes its own
 };
 
+/// The parameters of two convolutions with their norms.
 struct PairWeights {
-  View<const float> w1;
-  Norm norm1;
-  View<const float> w2;
-  Norm norm2;
+  View<const float> w1;  ///< of the first convolution, O x C x k x k
+  Norm norm1;            ///< behind it
+  View<const float> w2;  ///< of the second convolution
+  Norm norm2;            ///< behind it
 };
 
 /// Channels of [a | b] in y: as they are, a0 b0 a1 b1 ..., or even ones before odd ones (docs/gsconv.md).
 enum class Halves : std::uint8_t { concat, interleave, deinterleave };
 
+/// What is the same for both passes.
 struct PairSettings {
-  Conv2d geometry;
-  Activation act;
-  double eps = 1e-3;
+  Conv2d geometry;                     ///< of the first convolution
+  Activation act;                      ///< behind both norms
+  double eps = 1e-3;                   ///< of both norms
   Halves halves = Halves::interleave;  ///< of gsconv
 };
 
 /// What training keeps for the backward: convolutions before the norm, and the statistics of the batch.
 template <class T>
 struct PairSaved {
-  View<T> z1, mean1, var1, z2, mean2, var2;
+  View<T> z1, mean1, var1, z2, mean2, var2;  ///< maps before the norms; mean and biased variance per channel
 };
 
 /// Each may be left out.
 struct PairGradients {
-  View<float> dx, dw1, dgamma1, dbeta1, dw2, dgamma2, dbeta2;
+  View<float> dx, dw1, dgamma1, dbeta1, dw2, dgamma2, dbeta2;  ///< shaped as what they are the gradients of
 };
 
 /// Inference.

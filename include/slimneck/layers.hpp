@@ -30,14 +30,14 @@ SLIMNECK_EXPORT std::optional<kernels::Activation> find_activation(std::string_v
 
 /// How one published family of slim-neck code builds its modules. The table is in src/layers/dialects.cpp.
 struct Dialect {
-  std::string_view name;
-  kernels::Activation act;  ///< of every Conv whose `act` is true
-  ShuffleKind shuffle;
+  std::string_view name;     ///< "yolov5", "y5", "paper", "v4", "v8"
+  kernels::Activation act;   ///< of every Conv whose `act` is true
+  ShuffleKind shuffle;       ///< of GSConv
   bool bottleneck_width_e;   ///< GSBottleneck's hidden width is int(c2*e); otherwise c2/2
   bool bottleneck_last_act;  ///< the second GSConv of a GSBottleneck keeps its activations
   bool bottleneck_c_kernel;  ///< GSBottleneckC's shortcut takes its k and s; otherwise it is always 3x3
   /// Inside of VoVGSCSP: n bottlenecks (e=1), one bottleneck, or GSConv + C2f.
-  enum class Csp : std::uint8_t { chain, single, c2f } csp;
+  enum class Csp : std::uint8_t { chain, single, c2f } csp;  ///< which of them
   bool gsconve_gelu;      ///< GSConvE is the GELU form of v8; otherwise the three depthwise branches
   bool conv_dilation;     ///< Conv and DWConv take a dilation before `act`
   bool gsconv_full_args;  ///< GSConv takes k s p g d act; otherwise k s g act
@@ -69,25 +69,32 @@ class SLIMNECK_EXPORT GraphBudget {
 /// Adds modules to a graph under a name prefix ("model.13.gsb.0"). The graph and the budget must outlive it.
 class SLIMNECK_EXPORT ModuleBuilder {
  public:
+  /// `budget`, where given, is charged for every node.
   ModuleBuilder(Graph& graph, const Dialect& dialect, std::string prefix, GraphBudget* budget = nullptr);
 
   /// The same builder one name deeper: "<prefix>.<name>".
   [[nodiscard]] ModuleBuilder scope(std::string_view name) const;
+  /// "<prefix>.<index>".
   [[nodiscard]] ModuleBuilder scope(index_t index) const { return scope(std::to_string(index)); }
   /// The same names in another graph.
   [[nodiscard]] ModuleBuilder on(Graph& graph) const { return {graph, dialect_, prefix_}; }
 
+  /// Where nodes are added.
   [[nodiscard]] Graph& graph() const noexcept { return graph_; }
+  /// Whose modules are built.
   [[nodiscard]] const Dialect& dialect() const noexcept { return dialect_; }
+  /// Of all names.
   [[nodiscard]] const std::string& prefix() const noexcept { return prefix_; }
   /// "<prefix>.<last>", or last alone under an empty prefix.
   [[nodiscard]] std::string name(std::string_view last) const;
+  /// Of a value of the graph.
   [[nodiscard]] index_t channels(Value x) const { return graph_.shape(x).c; }
 
+  /// Geometry of a convolution, in YOLOv5's letters.
   struct ConvArgs {
-    index_t k = 1, s = 1;
-    index_t p = -1;  ///< -1: autopad (d*(k-1)+1)/2
-    index_t g = 1, d = 1;
+    index_t k = 1, s = 1;  ///< extent of the square kernel, stride
+    index_t p = -1;        ///< -1: autopad (d*(k-1)+1)/2
+    index_t g = 1, d = 1;  ///< groups, dilation
   };
   /// Convolution with its own "<prefix>.weight", and "<prefix>.bias" where bias_init is given. Weights begin uniform
   /// within 1/sqrt(fan in). Throws ShapeError on widths outside 1..65536 and on groups that do not divide the channels.
@@ -98,10 +105,15 @@ class SLIMNECK_EXPORT ModuleBuilder {
   [[nodiscard]] Value activation(Value x, const kernels::Activation& act) const;
   /// This dialect's activation, or none.
   [[nodiscard]] kernels::Activation act(bool on) const noexcept { return on ? dialect_.act : kernels::Activation{}; }
+  /// Channels one after another. Throws ShapeError where batch, height or width differ.
   [[nodiscard]] Value concat(std::vector<Value> parts) const;
+  /// The sum of two maps of one shape.
   [[nodiscard]] Value add(Value a, Value b) const;
+  /// The channels of x permuted; throws ShapeError when their number is odd.
   [[nodiscard]] Value shuffle(Value x, ShuffleKind kind) const;
+  /// Maximum over a square window.
   [[nodiscard]] Value max_pool(Value x, index_t kernel, index_t stride, index_t pad) const;
+  /// Channels first .. first + count - 1.
   [[nodiscard]] Value slice(Value x, index_t first, index_t count) const;
 
   /// ShapeError "'<prefix>': cause".
@@ -118,19 +130,21 @@ class SLIMNECK_EXPORT ModuleBuilder {
 
 /// A module of a row of a model file. `c2` is the width after scaling; args are those after c1, c2.
 struct ModuleCall {
-  std::vector<Value> inputs;
-  index_t c2 = 0;
-  index_t repeats = 1;  ///< for modules that take n inside
-  std::vector<Argument> args;
+  std::vector<Value> inputs;   ///< one, or several where `from` is a list
+  index_t c2 = 0;              ///< width of the output
+  index_t repeats = 1;         ///< for modules that take n inside
+  std::vector<Argument> args;  ///< those after c1, c2 and n
 };
 
+/// A module that rows of model files may name.
 struct ModuleDef {
-  std::string_view name;
+  std::string_view name;        ///< as model files write it
   std::string_view alias = {};  ///< another name of the same; may be empty
+  /// Where its output's width comes from.
   enum class Width : std::uint8_t {
-    scaled,   ///< args[0] is the output width, scaled by the width multiple
-    inferred  ///< the module knows its width from its inputs
-  } width = Width::scaled;
+    scaled,                     ///< args[0] is the output width, scaled by the width multiple
+    inferred                    ///< the module knows its width from its inputs
+  } width = Width::scaled;      ///< which of them
   bool many_inputs = false;     ///< `from` may be a list
   bool repeats_inside = false;  ///< takes n as its third argument; otherwise the module is repeated n times in a row
   bool gs = false;              ///< a module of the slim-neck papers: decides the default dialect

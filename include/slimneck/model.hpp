@@ -23,30 +23,32 @@ namespace slimneck {
 /// else yolov5 where no GS module occurs, else paper. Activation = the argument, else the file's `activation:`, else
 /// the dialect's. Shuffle likewise.
 struct ModelOptions {
-  std::string dialect = {};
-  std::string activation = {};
-  std::string shuffle = {};
-  std::string weights_dialect = {};     ///< from the metadata of a weights file
-  std::string scale = {};               ///< a key of `scales:`; empty: the letter that ends the file's name
-  std::optional<index_t> classes = {};  ///< replaces the file's nc
-  index_t batch = 1, height = 640, width = 640;
+  std::string dialect = {};                        ///< name of a Dialect
+  std::string activation = {};                     ///< as find_activation takes it
+  std::string shuffle = {};                        ///< interleave or deinterleave
+  std::string weights_dialect = {};                ///< from the metadata of a weights file
+  std::string scale = {};                          ///< a key of `scales:`; empty: the letter that ends the file's name
+  std::optional<index_t> classes = {};             ///< replaces the file's nc
+  index_t batch = 1, height = 640, width = 640;    ///< shape of the input, in pictures and pixels
   std::span<const ModuleDef* const> modules = {};  ///< besides the library's own, and before them
 };
 
+/// A row of a model file, as built.
 struct ModelLayer {
-  int index = 0;
-  std::vector<int> from;  ///< as the file has it: negative numbers count back
-  index_t repeats = 1;    ///< after scaling
-  std::string module;
+  int index = 0;                      ///< from 0; names begin with "model.<index>"
+  std::vector<int> from;              ///< as the file has it: negative numbers count back
+  index_t repeats = 1;                ///< after scaling
+  std::string module;                 ///< name of the module that was built
   std::string arguments;              ///< as YOLOv5 prints them: "[16, 32, 3, 2]"
   std::vector<Value> outputs;         ///< one value; Detect: one raw head per level
   int first_node = 0, last_node = 0;  ///< half-open range of graph nodes that the layer added
 };
 
+/// A model file as a graph.
 struct Model {
   std::string name;  ///< "slimneck-s": the file's name without folder and ending, with its scale
   Graph graph;       ///< input x; results head.0 .. and inference output pred, or result y when there is no Detect
-  std::vector<ModelLayer> layers;
+  std::vector<ModelLayer> layers;            ///< one for each row
   index_t classes = 0;                       ///< 0 when the file has no nc
   std::vector<index_t> strides;              ///< of the heads; empty without Detect
   std::vector<std::vector<double>> anchors;  ///< pixels, per level; empty without Detect
@@ -70,24 +72,19 @@ SLIMNECK_EXPORT Model load_model(const std::filesystem::path& name, const ModelO
 /// Names that load_model knows: "yolov5n", ... , "slimneck3-s".
 SLIMNECK_EXPORT std::vector<std::string> model_names();
 
-/// Counts of a model as published tables give them. They differ in what they count, hence several Gflops.
+/// Counts of a model as published tables give them.
 struct ModelStats {
+  /// One row of the file.
   struct Layer {
-    index_t parameters = 0, dead_parameters = 0, macs = 0;
-    std::vector<std::vector<index_t>> shapes;  ///< n c h w; of Detect per level: n anchors h w 5+nc
+    index_t parameters = 0, dead_parameters = 0, macs = 0;  ///< numbers; multiply-adds of one forward
+    std::vector<std::vector<index_t>> shapes;               ///< n c h w; of Detect per level: n anchors h w 5+nc
   };
-  struct Gflops {
-    double conv = 0;        ///< 2 MACs of convolutions
-    double thop = 0;        ///< 2 (MACs + 4 outputs of batch norm)
-    double thop_old = 0;    ///< 2 (MACs + bias adds + 2 outputs of batch norm + outputs of upsampling)
-    double fused_bias = 0;  ///< 2 (MACs + a bias add per output of every convolution with its batch norm folded in)
-  };
-  index_t parameters = 0;
-  index_t dead_parameters = 0;  ///< no output depends on them
-  std::vector<std::string> dead;
-  index_t macs = 0;
-  Gflops gflops;  ///< 1e9
-  std::vector<Layer> layers;
+  index_t parameters = 0;         ///< all learned numbers
+  index_t dead_parameters = 0;    ///< no output depends on them
+  std::vector<std::string> dead;  ///< names of the dead ones
+  index_t macs = 0;               ///< multiply-adds of one forward
+  Cost cost;  ///< of one forward, with those macs; the conventions of cost.hpp make a number of FLOPs of it
+  std::vector<Layer> layers;  ///< as Model::layers
 };
 
 /// For the batch and picture size that the model was built with.

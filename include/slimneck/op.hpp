@@ -24,17 +24,23 @@ using AttributeValue = std::variant<index_t, double, std::vector<index_t>>;
 /// Attributes of a node by name, e.g. {{"stride", 2}, {"pad_h", 1}}.
 class SLIMNECK_EXPORT Attributes {
  public:
-  using Item = std::pair<std::string, AttributeValue>;
+  using Item = std::pair<std::string, AttributeValue>;  ///< name and value
 
   Attributes() = default;
+  /// As they are listed.
   Attributes(std::initializer_list<Item> items) : items_(items) {}
 
+  /// Replaces or appends.
   Attributes& set(std::string_view name, AttributeValue value);
+  /// Null when it is missing.
   [[nodiscard]] const AttributeValue* find(std::string_view name) const noexcept;
   /// Throw ShapeError when the attribute is missing or of another kind.
   [[nodiscard]] index_t integer(std::string_view name) const;
+  /// As integer, for a real attribute.
   [[nodiscard]] double real(std::string_view name) const;
+  /// As integer, for a list.
   [[nodiscard]] const std::vector<index_t>& list(std::string_view name) const;
+  /// In the order in which they were set.
   [[nodiscard]] const std::vector<Item>& items() const noexcept { return items_; }
 
  private:
@@ -44,11 +50,12 @@ class SLIMNECK_EXPORT Attributes {
 
 /// One attribute that an op knows. An attribute without a default must be given.
 struct AttributeSpec {
+  /// What kind of value it has.
   enum class Kind : std::uint8_t { integer, real, list };
-  std::string_view name = {};
-  Kind kind = Kind::integer;
-  bool required = false;
-  double fallback = 0;
+  std::string_view name = {};  ///< of the attribute
+  Kind kind = Kind::integer;   ///< what graphs check
+  bool required = false;       ///< no default
+  double fallback = 0;         ///< default of an integer or real
 };
 
 /// Work of one node for one run. A multiply-add is 1 MAC = 2 FLOPs.
@@ -65,17 +72,19 @@ struct Cost {
   /// All arithmetic as operations: 2 per multiply-add and per normalised output, 1 per addition, activation and output
   /// of an upsampling. The conventions in use count less; ModelStats has them by name.
   [[nodiscard]] SLIMNECK_EXPORT index_t flops() const noexcept;
+  /// Adds every count.
   SLIMNECK_EXPORT Cost& operator+=(const Cost& other) noexcept;
 };
 
 /// A view whose element type is known at run time (f32 or f64). data is null for an operand that is left out.
 struct AnyView {
-  void* data = nullptr;
-  DType type = DType::f32;
-  Shape shape;
-  index_t sn = 0, sc = 0, sh = 0, sw = 0, block = 1;
+  void* data = nullptr;                               ///< first element
+  DType type = DType::f32;                            ///< of the elements
+  Shape shape;                                        ///< physical within plans
+  index_t sn = 0, sc = 0, sh = 0, sw = 0, block = 1;  ///< as View's
 
   AnyView() = default;
+  /// Forgets the element type.
   template <class T>
   AnyView(const View<T>& v)  // NOLINT(google-explicit-constructor): an erased view of the same memory
       : data(const_cast<std::remove_const_t<T>*>(v.data)),
@@ -104,10 +113,10 @@ struct AnyView {
 
 /// What a plan was compiled for.
 struct Target {
-  Isa isa = Isa::scalar;
-  index_t block = 1;    ///< the plan's block of channels
-  int threads = 1;      ///< that its kernels run with
-  bool direct = false;  ///< no Winograd
+  Isa isa = Isa::scalar;  ///< whose kernels
+  index_t block = 1;      ///< the plan's block of channels
+  int threads = 1;        ///< that its kernels run with
+  bool direct = false;    ///< no Winograd
   /// Of a step: the kernel that was chosen for it, by name. Empty, or a name that does not suit: the op's own choice.
   std::string_view kernel = {};
 };
@@ -115,16 +124,18 @@ struct Target {
 /// What a kernel is called with. Channels are physical: under a channel map with holes there are more of them than the
 /// logical shape has, and the extra ones hold zeros or values that nobody reads.
 struct KernelCall {
-  const Attributes* attributes = nullptr;
-  std::span<const AnyView> inputs;
-  std::span<const AnyView> outputs;
-  void* workspace = nullptr;
-  Target target;
+  const Attributes* attributes = nullptr;  ///< of the node
+  std::span<const AnyView> inputs;         ///< operands; no data where one is left out
+  std::span<const AnyView> outputs;        ///< results, never overlapping operands
+  void* workspace = nullptr;               ///< as many elements as the op or its lowering asked for
+  Target target;                           ///< what the plan was compiled for
 
+  /// Operand i; T is the element type.
   template <class T>
   [[nodiscard]] View<const T> in(std::size_t i) const noexcept {
     return inputs[i].as<const T>();
   }
+  /// Result i.
   template <class T>
   [[nodiscard]] View<T> out(std::size_t i) const noexcept {
     return outputs[i].as<T>();
@@ -133,11 +144,13 @@ struct KernelCall {
 
 using KernelFunction = void (*)(const KernelCall&);
 
-/// One function for both precisions: Reference::of([]<class T>(const KernelCall& call) { ... }).
+/// One function for both precisions, made from a generic lambda of a type and a KernelCall: see any op.
+/// }).
 struct Reference {
-  KernelFunction f32 = nullptr;
-  KernelFunction f64 = nullptr;
+  KernelFunction f32 = nullptr;  ///< for float
+  KernelFunction f64 = nullptr;  ///< for double
 
+  /// Both from one generic function.
   template <class Generic>
   static constexpr Reference of(Generic) {
     return {[](const KernelCall& call) { Generic{}.template operator()<float>(call); },
@@ -166,19 +179,19 @@ struct Lowering {
 
 /// Shapes, attributes and layouts from which an op chooses a kernel.
 struct LowerContext {
-  const Attributes* attributes = nullptr;
-  DType type = DType::f32;
-  Target target;
+  const Attributes* attributes = nullptr;    ///< of the node
+  DType type = DType::f32;                   ///< of every operand
+  Target target;                             ///< what the plan is compiled for
   std::span<const AnyView> inputs, outputs;  ///< physical shapes and blocks; no data yet
 };
 
 /// Example of an op, for tests (small) and benchmarks (real): inputs are filled with numbers in -1..1.
 struct OpCase {
-  std::string name;
-  std::vector<Shape> inputs;
-  Attributes attributes;
-  int results = 1;    ///< how many of the outputs, from the first, carry gradients
-  bool real = false;  ///< a shape of a real network: for benchmarks, too slow for finite differences
+  std::string name;           ///< unique among the cases of an op
+  std::vector<Shape> inputs;  ///< logical
+  Attributes attributes;      ///< those without a fitting default
+  int results = 1;            ///< how many of the outputs, from the first, carry gradients
+  bool real = false;          ///< a shape of a real network: for benchmarks, too slow for finite differences
 };
 
 /// Special roles that the planner handles without a kernel where it can.
@@ -191,11 +204,11 @@ enum class OpKind : std::uint8_t {
 
 /// The definition of an op. All functions are pure; shapes are logical NCHW.
 struct OpDef {
-  std::string_view name = {};
-  std::span<const AttributeSpec> attributes = {};
-  OpKind kind = OpKind::compute;
-  std::string_view stands_for = {};  ///< of a composite: the ops in it
-  bool rearranges = false;           ///< its outputs hold numbers of its inputs, in other places
+  std::string_view name = {};                      ///< as model files, explain() and tests show it
+  std::span<const AttributeSpec> attributes = {};  ///< that nodes may give
+  OpKind kind = OpKind::compute;                   ///< special roles
+  std::string_view stands_for = {};                ///< of a composite: the ops in it
+  bool rearranges = false;                         ///< its outputs hold numbers of its inputs, in other places
   /// Inputs, in order of preference, that output 0 may be written over: element (n,c,h,w) of them is read for the same
   /// element of the output alone, and before it is written; by every kernel and by the reference.
   std::span<const std::size_t> in_place = {};
@@ -212,6 +225,7 @@ struct OpDef {
   /// For OpKind::gather.
   std::vector<index_t> (*source)(const Attributes&, std::span<const Shape> inputs) = nullptr;
 
+  /// Work of one run; absent: only bytes. Graph::cost adds the bytes.
   Cost (*cost)(const Attributes&, std::span<const Shape> inputs, std::span<const Shape> outputs) = nullptr;
 
   /// The scalar specification.
@@ -229,6 +243,7 @@ struct OpDef {
   /// A faster kernel for these layouts, or one without `run` for "use the reference".
   Lowering (*lower)(const LowerContext&) = nullptr;
 
+  /// Examples for tests and benchmarks; absent: none.
   std::vector<OpCase> (*cases)() = nullptr;
 };
 

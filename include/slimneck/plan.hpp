@@ -23,12 +23,13 @@ class PackedStore;
 /// Plans of any shape share one Parameters; each backward adds to the gradients.
 class SLIMNECK_EXPORT Parameters {
  public:
+  /// A parameter or state, under the name of its node.
   struct Entry {
-    std::string name;
-    std::vector<index_t> dims;
-    Role role = Role::parameter;
-    Init init;
-    Tensor value;
+    std::string name;              ///< as in weight files
+    std::vector<index_t> dims;     ///< as PyTorch writes them
+    Role role = Role::parameter;   ///< parameter or state
+    Init init;                     ///< how initialise() fills it
+    Tensor value;                  ///< plain, OIHW order
     index_t gradient_offset = -1;  ///< first element in the common gradient buffer; -1 for state
   };
 
@@ -38,8 +39,11 @@ class SLIMNECK_EXPORT Parameters {
   /// Draws every parameter and state anew; the numbers depend on the seed and the name only.
   void initialise(std::uint64_t seed);
 
+  /// Of all values and gradients.
   [[nodiscard]] DType dtype() const noexcept { return type_; }
+  /// In the order of the graph; call touch() after writing values.
   [[nodiscard]] std::vector<Entry>& entries() noexcept { return entries_; }
+  /// In the order of the graph.
   [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
   /// Index of an entry, -1 when there is none.
   [[nodiscard]] int find(std::string_view name) const noexcept;
@@ -52,10 +56,12 @@ class SLIMNECK_EXPORT Parameters {
   }
   /// All gradients in one piece.
   [[nodiscard]] Tensor& gradients() noexcept { return gradients_; }
+  /// All gradients become zero.
   void zero_grad() noexcept;
 
   /// Counts changes; whoever writes values calls touch(), and inference plans then pack again on refresh().
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
+  /// Values have changed.
   void touch() noexcept { ++version_; }
 
   /// What the inference plans of these parameters share.
@@ -83,43 +89,44 @@ class SLIMNECK_EXPORT Parameters {
 
 enum class Mode : std::uint8_t { infer, train };
 
+/// What a plan is compiled for.
 struct PlanOptions {
-  Mode mode = Mode::infer;
-  Exec exec = {};
+  Mode mode = Mode::infer;       ///< train: batch statistics, and a backward
+  Exec exec = {};                ///< where and how it runs
   bool input_gradients = false;  ///< training: also the gradients with respect to the graph's inputs
   /// Training: bytes that the arena should stay below. As long as it does not, values that the backward needs are
   /// computed again there instead of being kept, the largest first. 0: what the machine has.
   std::size_t memory = 0;
-  Tune tune = Tune::table;
+  Tune tune = Tune::table;     ///< how kernels are chosen
   TuneCache* tuned = nullptr;  ///< read and filled by Tune::measure; null: what is measured serves this plan alone
 };
 
 /// One step of a plan: a kernel, or a movement where memory could not be shared.
 struct PlanStep {
-  std::string name;  ///< of the node, or of the parameter that a gradient is added to
+  std::string name;  ///< of the node, or of the parameter that is packed or that a gradient is added to
   /// "conv_bn_act", or what a movement is: "copy", "reorder", "concat", "slice", ...; "pack" where a training plan
   /// brings a parameter into the order that kernels read.
   std::string op;
-  std::string kernel;  ///< "winograd4"; "reference" where the scalar specification runs
-  std::string fused;   ///< the ops that a composite stands for
-  std::string why;     ///< of a movement: why it was needed
-  std::string layout;  ///< of what is written: "nChw16c +8 holes"
-  Shape shape;         ///< of what is written, logical
-  bool backward = false;
-  bool moves = false;          ///< its output is its input in other places
-  bool in_place = false;       ///< its output lies over one of its inputs
-  Cost cost;                   ///< logical work; nothing for movements
-  std::size_t bytes_read = 0;  ///< every operand once, as it lies in memory
-  std::size_t bytes_written = 0;
-  bool port = false;       ///< writes an input or output of the plan, or a packed parameter
-  std::size_t offset = 0;  ///< bytes, in the arena or among the ports
+  std::string kernel;             ///< "winograd4"; "reference" where the scalar specification runs
+  std::string fused;              ///< the ops that a composite stands for
+  std::string why;                ///< of a movement: why it was needed
+  std::string layout;             ///< of what is written: "nChw16c +8 holes"
+  Shape shape;                    ///< of what is written, logical
+  bool backward = false;          ///< of the backward segment
+  bool moves = false;             ///< its output is its input in other places
+  bool in_place = false;          ///< its output lies over one of its inputs
+  Cost cost;                      ///< logical work; nothing for movements
+  std::size_t bytes_read = 0;     ///< every operand once, as it lies in memory
+  std::size_t bytes_written = 0;  ///< results once, as they lie in memory
+  bool port = false;              ///< writes an input or output of the plan, or a packed parameter
+  std::size_t offset = 0;         ///< bytes, in the arena or among the ports
 };
 
 /// A piece of the arena and the steps, forward and backward counted as one list, during which it is kept.
 struct PlanBuffer {
-  std::string name;  ///< of the node that first writes it
-  std::size_t offset = 0, bytes = 0;
-  int first_step = 0, last_step = 0;
+  std::string name;                   ///< of the node that first writes it
+  std::size_t offset = 0, bytes = 0;  ///< place and size in the arena
+  int first_step = 0, last_step = 0;  ///< both included
 };
 
 /// What a plan keeps and moves, from the read and write sets of its steps.
@@ -130,8 +137,8 @@ struct PlanStats {
   std::size_t arena_lower_bound = 0;
   std::size_t persistent_bytes = 0;  ///< the plan's inputs and outputs, and what depends on parameters alone
   std::size_t packed_bytes = 0;      ///< copies of parameters in the order that kernels read
-  std::size_t workspace_bytes = 0;
-  std::size_t steps = 0;
+  std::size_t workspace_bytes = 0;   ///< scratch memory, common to all steps
+  std::size_t steps = 0;             ///< forward and backward
   std::size_t lone_activations = 0;  ///< steps that only apply an activation
   std::string order;                 ///< of the nodes: "as given", or what needs less memory
   std::size_t kept_bytes = 0;        ///< training: logical bytes that the backward reads of what the forward computed
@@ -145,8 +152,10 @@ struct PlanStats {
 
 /// When the steps of a run began and ended, in nanoseconds of std::chrono::steady_clock. Plan::timeline() makes one.
 struct Timeline {
+  /// Begin and end of one step.
   struct Span {
-    std::int64_t begin = 0, end = 0;
+    std::int64_t begin = 0, end = 0;  ///< nanoseconds
+    /// Milliseconds between the two.
     [[nodiscard]] double ms() const noexcept { return static_cast<double>(end - begin) * 1e-6; }
   };
   std::vector<Span> steps;  ///< as Plan::steps() lists them
@@ -157,16 +166,18 @@ struct Timeline {
 /// run a plan of one model, as long as nobody writes its parameters meanwhile.
 class SLIMNECK_EXPORT Plan {
  public:
+  /// Compiles: everything is decided, checked and allocated here. Throws ShapeError, DeviceError or Error.
   Plan(const Graph& graph, Parameters& parameters, const PlanOptions& options = {});
   ~Plan();
-  Plan(Plan&&) noexcept;
-  Plan& operator=(Plan&&) noexcept;
+  Plan(Plan&&) noexcept;             ///< views stay valid
+  Plan& operator=(Plan&&) noexcept;  ///< views stay valid
 
   /// Plain NCHW views of the plan's own memory. T must be the plan's element type. Throws Error for an unknown name.
   template <class T = float>
   [[nodiscard]] View<T> input(std::size_t i = 0) {
     return input_any(i, dtype_of<T>).template as<T>();
   }
+  /// As input, of a result; valid after forward().
   template <class T = float>
   [[nodiscard]] View<T> output(std::string_view name) {
     return output_any(name, dtype_of<T>).template as<T>();
@@ -181,6 +192,7 @@ class SLIMNECK_EXPORT Plan {
   [[nodiscard]] View<T> input_gradient(std::size_t i = 0) {
     return input_gradient_any(i, dtype_of<T>).template as<T>();
   }
+  /// Names of the results of this mode.
   [[nodiscard]] std::vector<std::string> outputs() const;
 
   /// Packs the parameters again if they changed: call it before the next forward, since plans share what they pack.
@@ -194,9 +206,11 @@ class SLIMNECK_EXPORT Plan {
 
   /// One line per step: kernel, layouts, arena offsets, bytes; then what was fused, copied and why.
   [[nodiscard]] std::string explain() const;
+  /// Sums over the steps.
   [[nodiscard]] PlanStats stats() const;
   /// The steps of the forward, then of the backward.
   [[nodiscard]] std::vector<PlanStep> steps() const;
+  /// Pieces of the arena, in the order of their first step.
   [[nodiscard]] std::vector<PlanBuffer> buffers() const;
   /// One to give to this plan's forward and backward.
   [[nodiscard]] Timeline timeline() const;
@@ -220,6 +234,7 @@ class SLIMNECK_EXPORT PlanCache {
 
   /// The plan for inputs of this shape, refreshed; valid until as many others were asked for. Throws as Plan does.
   Plan& at(const Shape& input);
+  /// Plans that are kept now.
   [[nodiscard]] std::size_t size() const noexcept { return plans_.size(); }
 
  private:

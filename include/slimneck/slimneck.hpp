@@ -1,6 +1,7 @@
 // All of slimneck.
 #pragma once
 
+#include "slimneck/cost.hpp"
 #include "slimneck/detect.hpp"
 #include "slimneck/files.hpp"
 #include "slimneck/gradcheck.hpp"

@@ -36,9 +36,9 @@ SLIMNECK_EXPORT index_t checked_multiply(index_t a, index_t b);
 
 /// Logical extent: batch, channels, height, width.
 struct Shape {
-  index_t n = 1, c = 1, h = 1, w = 1;
+  index_t n = 1, c = 1, h = 1, w = 1;  ///< pictures, channels, rows, columns
 
-  friend bool operator==(const Shape&, const Shape&) = default;
+  friend bool operator==(const Shape&, const Shape&) = default;  ///< every extent is the same
   /// Number of elements; throws ShapeError on a negative extent or on overflow.
   [[nodiscard]] SLIMNECK_EXPORT index_t numel() const;
 };
@@ -51,10 +51,10 @@ SLIMNECK_EXPORT std::string to_string(const Shape& shape);
 /// so block 1 is NCHW (with any strides) and block 16 is nChw16c, where sw is a multiple of 16.
 template <class T>
 struct View {
-  T* data = nullptr;
-  Shape shape;
-  index_t sn = 0, sc = 0, sh = 0, sw = 0;
-  index_t block = 1;
+  T* data = nullptr;                       ///< element (0,0,0,0)
+  Shape shape;                             ///< logical extent
+  index_t sn = 0, sc = 0, sh = 0, sw = 0;  ///< steps in elements: picture, block of channels, row, column
+  index_t block = 1;                       ///< channels that lie side by side
 
   View() = default;
   /// Dense NCHW for block 1, dense nChw[block]c otherwise (channels rounded up to whole blocks).
@@ -67,9 +67,11 @@ struct View {
         sw(lanes),
         block(lanes) {}
 
+  /// Of an element, in elements from data; nothing is checked.
   [[nodiscard]] index_t offset(index_t n, index_t c, index_t h, index_t w) const noexcept {
     return n * sn + (c / block) * sc + h * sh + w * sw + c % block;
   }
+  /// The element; nothing is checked.
   [[nodiscard]] T& at(index_t n, index_t c, index_t h, index_t w) const noexcept { return data[offset(n, c, h, w)]; }
 
   /// Channels first, first + step, ... (count of them) of the same memory. In a blocked view the range must begin at a
@@ -105,20 +107,28 @@ struct View {
 class SLIMNECK_EXPORT Tensor {
  public:
   Tensor() = default;
+  /// Zeros. Throws ShapeError for a size that no memory has.
   explicit Tensor(const Shape& shape, DType type = DType::f32);
-  Tensor(const Tensor& other);
-  Tensor& operator=(const Tensor& other);
-  Tensor(Tensor&&) noexcept = default;
-  Tensor& operator=(Tensor&&) noexcept = default;
+  Tensor(const Tensor& other);                     ///< copies the numbers
+  Tensor& operator=(const Tensor& other);          ///< copies the numbers
+  Tensor(Tensor&&) noexcept = default;             ///< takes the memory over
+  Tensor& operator=(Tensor&&) noexcept = default;  ///< takes the memory over
   ~Tensor() = default;
 
+  /// Logical NCHW.
   [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
+  /// Of the elements.
   [[nodiscard]] DType dtype() const noexcept { return type_; }
+  /// Number of elements.
   [[nodiscard]] index_t numel() const noexcept { return numel_; }
+  /// Of the elements.
   [[nodiscard]] std::size_t bytes() const noexcept { return static_cast<std::size_t>(numel_) * size_of(type_); }
+  /// No elements.
   [[nodiscard]] bool empty() const noexcept { return numel_ == 0; }
 
+  /// First byte.
   [[nodiscard]] void* raw() noexcept { return memory_.get(); }
+  /// First byte.
   [[nodiscard]] const void* raw() const noexcept { return memory_.get(); }
 
   /// Elements in NCHW order; throws ShapeError when T is not the element type.
@@ -127,15 +137,18 @@ class SLIMNECK_EXPORT Tensor {
     require(dtype_of<T>);
     return static_cast<T*>(raw());
   }
+  /// The same, read-only.
   template <class T>
   [[nodiscard]] const T* data() const {
     require(dtype_of<T>);
     return static_cast<const T*>(raw());
   }
+  /// Dense NCHW; throws as data().
   template <class T>
   [[nodiscard]] View<T> view() {
     return View<T>(data<T>(), shape_);
   }
+  /// The same, read-only.
   template <class T>
   [[nodiscard]] View<const T> view() const {
     return View<const T>(data<T>(), shape_);

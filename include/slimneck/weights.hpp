@@ -24,10 +24,11 @@ SLIMNECK_EXPORT Shape shape_of(std::span<const index_t> dims);
 /// A safetensors file in memory. It owns the file's bytes; its entries point into them and live as long as it does.
 class SLIMNECK_EXPORT SafeTensors {
  public:
+  /// One tensor of the file, as it lies there.
   struct Entry {
-    std::string name;
-    std::string dtype;  ///< F64 F32 F16 BF16 I64 I32 U8 BOOL
-    std::vector<index_t> dims;
+    std::string name;                  ///< unique
+    std::string dtype;                 ///< F64 F32 F16 BF16 I64 I32 U8 BOOL
+    std::vector<index_t> dims;         ///< of any rank
     std::span<const std::byte> bytes;  ///< little-endian elements, at any alignment
   };
 
@@ -38,15 +39,17 @@ class SLIMNECK_EXPORT SafeTensors {
   /// Reads and parses a regular file; IoError when it cannot be read or is larger than `max_bytes`.
   static SafeTensors read(const std::filesystem::path& path, std::uint64_t max_bytes = std::uint64_t{1} << 32);
 
-  SafeTensors(SafeTensors&&) noexcept = default;
-  SafeTensors& operator=(SafeTensors&&) noexcept = default;
+  SafeTensors(SafeTensors&&) noexcept = default;             ///< entries stay valid
+  SafeTensors& operator=(SafeTensors&&) noexcept = default;  ///< entries stay valid
   SafeTensors(const SafeTensors&) = delete;
   SafeTensors& operator=(const SafeTensors&) = delete;
   ~SafeTensors() = default;
 
   /// All tensors in the order of their bytes.
   [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
+  /// What the file says about itself.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+  /// For messages.
   [[nodiscard]] const std::string& file_name() const noexcept { return file_name_; }
   /// The tensor of that name, or nullptr.
   [[nodiscard]] const Entry* find(std::string_view name) const noexcept;
@@ -72,10 +75,11 @@ enum class StoredType : std::uint8_t { f64, f32, f16, bf16, i64 };
 /// One tensor to be written. `values` is a look at the caller's memory in row-major order; floating point numbers are
 /// stored as any floating type (rounded to nearest even), integers as i64.
 struct TensorEntry {
-  std::string name;
-  std::vector<index_t> dims;
+  std::string name;           ///< not empty, unique
+  std::vector<index_t> dims;  ///< of any rank
+  /// Row-major, as many as dims say.
   std::variant<std::span<const float>, std::span<const double>, std::span<const std::int64_t>> values;
-  StoredType type = StoredType::f32;
+  StoredType type = StoredType::f32;  ///< of floating point values
 };
 
 /// A TensorEntry for an f32 or f64 tensor with extents `dims` (empty: its four); `tensor` must outlive it.

@@ -10,12 +10,7 @@ ModelStats model_stats(const Model& model) {
   stats.dead_parameters = cost.dead_parameters;
   stats.dead = cost.dead;
   stats.macs = cost.total.macs;
-  const auto giga = [](index_t operations) { return 2.0 * static_cast<double>(operations) / 1e9; };
-  const Cost& c = cost.total;
-  stats.gflops.conv = giga(c.macs);
-  stats.gflops.thop = giga(c.macs + 4 * c.norm_elements);
-  stats.gflops.thop_old = giga(c.macs + c.bias_adds + 2 * c.norm_elements + c.upsample_elements);
-  stats.gflops.fused_bias = giga(c.macs + c.bias_adds + c.norm_elements);
+  stats.cost = cost.total;
 
   std::vector<index_t> node_macs(static_cast<std::size_t>(graph.size()), 0);
   for (const NodeCost& node : cost.nodes) node_macs[static_cast<std::size_t>(node.node)] = node.cost.macs;
