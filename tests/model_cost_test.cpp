@@ -53,9 +53,10 @@ Counts counted(const Graph& graph) {
   Counts sum;
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
-    char& flag = learns[static_cast<std::size_t>(i)];
-    flag = node.role == Role::parameter ? 1 : 0;
-    for (const Value& v : node.inputs) flag |= v.valid() ? learns[static_cast<std::size_t>(v.node)] : 0;
+    learns[static_cast<std::size_t>(i)] =
+        node.role == Role::parameter || std::any_of(node.inputs.begin(), node.inputs.end(), [&](const Value& v) {
+          return v.valid() && learns[static_cast<std::size_t>(v.node)];
+        });
     if (node.op != &ops::conv2d || !needed[static_cast<std::size_t>(i)]) continue;
     const Counts counts = counted(node, graph.shape(node.inputs[0]), graph.shape(node.inputs[1]),
                                   learns[static_cast<std::size_t>(node.inputs[0].node)] != 0);

@@ -51,9 +51,9 @@ struct Node {
 /// A node that computes an output of another node again, from operands and other outputs of that; see
 /// OpDef::recompute. Its output 0 is that value.
 struct Recipe {
-  const OpDef* op = nullptr;
-  std::vector<Value> inputs;
-  Attributes attributes;
+  const OpDef* op = nullptr;  ///< null: there is none
+  std::vector<Value> inputs;  ///< of the same graph
+  Attributes attributes;      ///< of the new node
 };
 
 enum class OutputKind : std::uint8_t {

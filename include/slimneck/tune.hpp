@@ -23,7 +23,9 @@ class SLIMNECK_EXPORT TuneCache {
  public:
   /// Empty when nothing is known.
   [[nodiscard]] std::string find(std::string_view key) const;
+  /// From now on this one.
   void put(std::string_view key, std::string_view kernel);
+  /// Every key and its kernel.
   [[nodiscard]] std::map<std::string, std::string, std::less<>> all() const;
 
  private:
