@@ -1,6 +1,7 @@
 // Work in every convention and pass: against the programs whose conventions they are, and against loops that count.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
