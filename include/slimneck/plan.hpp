@@ -86,6 +86,11 @@ struct PlanOptions {
   Mode mode = Mode::infer;
   Exec exec;
   bool input_gradients = false;  ///< training: also the gradients with respect to the graph's inputs
+  /// To see what they gain: rewrites to leave out by name ("fuse_gs_pair"; explain() lists them). Throws Error for a
+  /// name that is none, and for one that a plan cannot do without.
+  std::vector<std::string> without = {};
+  /// Likewise: concat, slice and channel shuffle copy their channels instead of being bookkeeping.
+  bool copy_channels = false;
 };
 
 /// One step of a plan: a kernel, or a movement where memory could not be shared.

@@ -67,16 +67,29 @@ void check_memory(const Program& program) {
                 ": use smaller pictures or a smaller batch");
 }
 
+void check_names(const std::vector<std::string>& without) {
+  for (const std::string& name : without)
+    if (std::none_of(rewrites().begin(), rewrites().end(),
+                     [&](const Rewrite& r) { return r.name == name && !r.always; }))
+      throw Error("there is no rewrite '" + name + "' that a plan can do without");
+}
+
+bool left_out(const Rewrite& rewrite, const PlanOptions& options) {
+  return !rewrite.always && (options.exec.reference || std::find(options.without.begin(), options.without.end(),
+                                                                 rewrite.name) != options.without.end());
+}
+
 }  // namespace
 
 Program compile(const Graph& graph, const Parameters& parameters, const PlanOptions& options) {
   check(options.exec);
+  check_names(options.without);
   if (options.exec.dtype != parameters.dtype()) throw Error("the plan and its parameters differ in element type");
   Program program;
   program.target = target_of(options.exec);
   program.graph = prune(graph, options.mode);
   for (const Rewrite& rewrite : rewrites()) {
-    if (options.exec.reference && !rewrite.always) continue;
+    if (left_out(rewrite, options)) continue;
     program.graph = rewrite.apply(program.graph, options.mode);
     program.rewrites.emplace_back(rewrite.name);
   }

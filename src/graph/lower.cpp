@@ -20,13 +20,14 @@ class Lowerer {
         g_(program.graph),
         parameters_(parameters),
         reference_(options.exec.reference),
+        copies_channels_(options.exec.reference || options.copy_channels),
         block_(program.target.block),
         type_(options.exec.dtype),
         forward_nodes_(forward_nodes),
         live_(live_nodes()),
         constant_(options.mode == Mode::infer ? constants(g_) : std::vector<char>(at(g_.size()), 0)),
         signatures_(reference_ ? std::vector<Signature>(at(g_.size())) : signatures_of(g_)),
-        layouts_(g_, signatures_, live_, forward_nodes, block_, reference_),
+        layouts_(g_, signatures_, live_, forward_nodes, block_, reference_, options.copy_channels),
         updates_(by_node(g_.updates(), [](const Update& u) { return u.value; })),
         gradients_(by_node(g_.gradients(), [](const Gradient& g) { return g.gradient; })) {}
 
@@ -108,7 +109,7 @@ class Lowerer {
   /// Concats write their inputs in place, permutations and slices are looks at their input: where the layouts allow it.
   void share_memory() {
     looks_.assign(at(g_.size()), 0);
-    if (reference_) return;
+    if (copies_channels_) return;
     for (int i = 0; i < g_.size(); ++i) {
       const Node& n = g_.node(i);
       if (!live_[at(i)] || n.role != Role::computed) continue;
@@ -517,7 +518,7 @@ class Lowerer {
   Program& p_;
   const Graph& g_;
   const Parameters& parameters_;
-  bool reference_;
+  bool reference_, copies_channels_;
   index_t block_;
   DType type_;
   int forward_nodes_;
