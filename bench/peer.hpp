@@ -13,8 +13,9 @@ namespace slimneck::bench {
 struct PeerTask {
   enum class Module : std::uint8_t { sc, dsc, gsconv } module = Module::sc;
   index_t n = 1, c1 = 0, c2 = 0, h = 0, w = 0, k = 1, s = 1;
-  bool train = false;      ///< a training step; otherwise inference
-  bool framework = false;  ///< concat, shuffle and activations as primitives of their own; otherwise all that it can fuse
+  bool train = false;  ///< a training step; otherwise inference
+  bool framework =
+      false;  ///< concat, shuffle and activations as primitives of their own; otherwise all that it can fuse
   kernels::Act act = kernels::Act::silu;
   Isa isa = Isa::automatic;
   int threads = 1;

@@ -194,8 +194,9 @@ TEST_CASE("multiply-adds, parameters and the paper's formulas are the golden one
 TEST_CASE("the backward's multiply-adds are those of its loops and of a plan's steps") {
   const ProgramFolder place("compare");
   place.text("layers.txt", "c1=8 c2=12 k=3 s=2 hw=9 name=a\nc1=6 c2=6 k=1 hw=7 name=b\nc1=4 c2=8 k=5 hw=6 name=c\n");
-  const json all = compare(place, "--passes fwd,bwd,fwdbwd --layers layers.txt --ops dsc,dw,gsconv,gsconv-unfused,"
-                                  "gsconvns,ghost");
+  const json all = compare(place,
+                           "--passes fwd,bwd,fwdbwd --layers layers.txt --ops dsc,dw,gsconv,gsconv-unfused,"
+                           "gsconvns,ghost");
   REQUIRE(all["layers"].size() == 3);
   for (const json& layer : all["layers"]) {
     const json& s = layer["shape"];
@@ -208,7 +209,9 @@ TEST_CASE("the backward's multiply-adds are those of its loops and of a plan's s
       for (const json& row : all["rows"]) {
         if (row["op"] != op || row["layer"] != layer["name"]) continue;
         const index_t back = loops.input_gradient + loops.weight_gradient;
-        CHECK(row["macs"] == (row["pass"] == "fwd" ? loops.forward : row["pass"] == "bwd" ? back : loops.forward + back));
+        CHECK(row["macs"] == (row["pass"] == "fwd"   ? loops.forward
+                              : row["pass"] == "bwd" ? back
+                                                     : loops.forward + back));
       }
     }
   }
@@ -241,7 +244,8 @@ TEST_CASE("the standard convolutions of a model are all of it but what is left o
   // The stem has another padding than half of its kernel; the heads of Detect have no batch norm.
   REQUIRE(all["skipped"].size() == 1);
   CHECK(all["skipped"][0]["layer"] == "model.0");
-  CHECK(sum + model["layers"][0]["macs"].get<index_t>() + model["layers"].back()["macs"].get<index_t>() == model["macs"]);
+  CHECK(sum + model["layers"][0]["macs"].get<index_t>() + model["layers"].back()["macs"].get<index_t>() ==
+        model["macs"]);
   // In the page each module has the sum of what is in it.
   const std::string page = place.read("page.html");
   CHECK(contains(page, "<details open data-macs=\"" + std::to_string(model["macs"].get<index_t>()) + "\""));
@@ -273,9 +277,10 @@ TEST_CASE("the ten layers without a flag are layers of YOLOv5s") {
 
 TEST_CASE("table, JSON and CSV agree") {
   const ProgramFolder place("compare");
-  const std::string same = "--repetitions 1 --time 0.01 --c1 32 --c2 32 --hw 12 --ops dsc,gsconv,gsconv-unfused";
+  const std::string same = "--c1 32 --c2 32 --hw 12 --ops dsc,gsconv,gsconv-unfused";
   const json all = compare(place, same);
-  const Outcome csv = place.run("compare --csv " + same), text = place.run("compare " + same);
+  const Outcome csv = place.run("compare --csv --repetitions 1 " + same),
+                text = place.run("compare --repetitions 1 " + same);
   REQUIRE(csv.code == 0);
   REQUIRE(text.code == 0);
   std::istringstream lines(csv.out);
@@ -297,7 +302,8 @@ TEST_CASE("table, JSON and CSV agree") {
   CHECK(all["rows"][6]["op"] == "gsconv");
   CHECK(all["rows"][6]["macs"] == 144 * (9 * 32 * 16 + 25 * 16));  // 0.721 M
   for (const char* part : {"0.721", "paper, GSConv", "unfused", "of the MACs of SC", "GFLOP/s"})
-    CHECK_MESSAGE((contains(text.out, part) || contains(all["summary"]["conclusion"].get<std::string>(), "Nothing")), part);
+    CHECK_MESSAGE((contains(text.out, part) || contains(all["summary"]["conclusion"].get<std::string>(), "Nothing")),
+                  part);
   std::istringstream printed(text.out);
   while (std::getline(printed, line))
     if (line.find("  ") != std::string::npos) CHECK_MESSAGE(line.size() <= 140, line);
@@ -320,8 +326,8 @@ TEST_CASE("wrong input is one line") {
                                                            {"--act Sine", "Sine"}})
     test::check_failed(place.run("compare " + f.arguments), 2, f.cause);
   for (const test::Failure& f : std::vector<test::Failure>{{"--c2 7 --ops gsconv", "7"},
-                                                           {"--c1 65536 --c2 65536 --hw 65535", ""},
-                                                           {"--c1 512 --c2 512 --hw 60000 --k 1 --passes fwd", "memory"},
+                                                           {"--c1 65536 --c2 65536 --hw 65535", "too large"},
+                                                           {"--c1 64 --c2 64 --hw 20000 --k 1 --passes fwd", "memory"},
                                                            {"--layers bad.txt", "bad.txt:3: 'c3'"},
                                                            {"--layers empty.txt", "empty.txt"},
                                                            {"--layers missing.txt", "missing.txt"},

@@ -1,5 +1,5 @@
-// The page of `slimneck compare` in a browser: nothing fails, charts show the numbers that the page carries, and what can
-// be clicked works. Skipped where Chromium is not here.
+// The page of `slimneck compare` in a browser: nothing fails, charts show the numbers that the page carries, and what
+// can be clicked works. Skipped where Chromium is not here.
 #include <nlohmann/json.hpp>
 
 #include "program.hpp"
@@ -129,7 +129,8 @@ TEST_CASE("the page of a comparison works in a browser") {
     CAPTURE(width);
     const Outcome run = place.shell("timeout 100 " + program +
                                     " --headless --no-sandbox --disable-gpu --no-first-run --user-data-dir=profile "
-                                    "--window-size=" + width + ",900 --dump-dom \"file://$PWD/probe.html\"");
+                                    "--window-size=" +
+                                    width + ",900 --dump-dom \"file://$PWD/probe.html\"");
     const std::string result = result_in(run.out);
     REQUIRE_MESSAGE(!result.empty(), run.err);
     const json all = json::parse(result);
@@ -144,8 +145,9 @@ TEST_CASE("names of a hostile model change no page") {
   place.text("x<svg onload=alert(1)>.yaml",
              "depth_multiple: 1.0\nwidth_multiple: 1.0\nbackbone:\n  - [-1, 1, Conv, [8, 3, 2]]\nhead:\n  - [-1, 1, "
              "GSConv, [8, 1, 1]]\n");
-  const Outcome made = place.run("compare --model 'x<svg onload=alert(1)>.yaml' --img 32 --repetitions 1 --time 0.01 "
-                                 "--ops gsconv --html page.html --svg picture.svg");
+  const Outcome made = place.run(
+      "compare --model 'x<svg onload=alert(1)>.yaml' --img 32 --repetitions 1 --time 0.01 "
+      "--ops gsconv --html page.html --svg picture.svg");
   REQUIRE_MESSAGE(made.code == 0, made.err);
   CHECK(!contains(place.read("page.html"), "<svg onload"));
   CHECK(!contains(place.read("picture.svg"), "<svg onload"));

@@ -41,8 +41,7 @@ class ProgramFolder {
   }
   /// Runs any command there.
   [[nodiscard]] Outcome shell(const std::string& line) const {
-    const std::string command =
-        "cd '" + folder_.path().string() + "' && { " + line + " ; } >stdout.txt 2>stderr.txt";
+    const std::string command = "cd '" + folder_.path().string() + "' && { " + line + " ; } >stdout.txt 2>stderr.txt";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("stdout.txt"), read("stderr.txt")};
   }

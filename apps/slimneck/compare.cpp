@@ -23,7 +23,7 @@ struct CompareArguments {
   index_t img = 640;
   std::vector<std::string> ops, passes;
   index_t batch = 1, repetitions = 25;
-  double time = 20;
+  double time = 5;
   ExecArguments exec;
   bool json = false, csv = false, details = false;
 };
@@ -103,8 +103,8 @@ void require_writable(const std::string& path) {
 
 /// What the numbers are of.
 std::string subject_of(const CompareArguments& arguments, const Comparison& all) {
-  if (!arguments.model.empty()) return format("the convolutions of %s at %lld", arguments.model.c_str(),
-                                              static_cast<long long>(arguments.img));
+  if (!arguments.model.empty())
+    return format("the convolutions of %s at %lld", arguments.model.c_str(), static_cast<long long>(arguments.img));
   if (arguments.layers.empty() && !arguments.one_layer) return "ten layers of YOLOv5s at 640";
   return all.layers.size() == 1 ? all.layers[0].shape.geometry() : format("%zu layers", all.layers.size());
 }
@@ -123,7 +123,7 @@ std::string network_of(const CompareArguments& arguments, const OpenModel& open)
 
 void write_files(const CompareArguments& arguments, const Comparison& all, const std::optional<OpenModel>& model) {
   const std::string subject = subject_of(arguments, all);
-  const std::string title = "SC, DSC, GSConv: operations and time, " + subject;
+  const std::string title = "Operations and time: " + subject;
   if (!arguments.html.empty()) {
     const std::string text = compare_page(title, all, model ? network_of(arguments, *model) : "");
     const Uninterrupted shield;
@@ -139,8 +139,9 @@ void write_files(const CompareArguments& arguments, const Comparison& all, const
 
 void run(const CompareArguments& arguments) {
   if (!arguments.peer.empty() && peer_name().empty())
-    throw UsageError("--peer onednn: this program was built without oneDNN (install libdnnl-dev and build with "
-                     "-DSLIMNECK_BUILD_BENCH=ON)");
+    throw UsageError(
+        "--peer onednn: this program was built without oneDNN (install libdnnl-dev and build with "
+        "-DSLIMNECK_BUILD_BENCH=ON)");
   require_writable(arguments.html);
   require_writable(arguments.svg);
   ModelLayers wanted;
@@ -171,13 +172,14 @@ void add_layer_options(CLI::App& command, CompareArguments& a) {
   constexpr const char* group = "Layers (ten of YOLOv5s at 640)";
   constexpr index_t most_map = 65535, most_kernel = 1024;
   const auto size = [&](const char* name, index_t& value, const char* help, index_t most) {
-    return command.add_option_function<index_t>(
-                      name,
-                      [&a, &value](const index_t& given) {
-                        value = given;
-                        a.one_layer = true;
-                      },
-                      help)
+    return command
+        .add_option_function<index_t>(
+            name,
+            [&a, &value](const index_t& given) {
+              value = given;
+              a.one_layer = true;
+            },
+            help)
         ->check(integer_in(1, most))
         ->group(group);
   };
@@ -186,11 +188,10 @@ void add_layer_options(CLI::App& command, CompareArguments& a) {
                                 size("--hw", a.hw, "height and width of the input (80)", most_map),
                                 size("--k", a.layer.k, "kernel (3)", most_kernel),
                                 size("--s", a.layer.s, "stride (1)", most_kernel)};
-  CLI::Option* file = command
-                          .add_option("--layers", a.layers,
-                                      "layers of a file, a line each: name=P3 c1=64 c2=128 k=3 s=2 hw=80")
-                          ->type_name("FILE")
-                          ->group(group);
+  CLI::Option* file =
+      command.add_option("--layers", a.layers, "layers of a file, a line each: name=P3 c1=64 c2=128 k=3 s=2 hw=80")
+          ->type_name("FILE")
+          ->group(group);
   CLI::Option* model = command.add_option("--model,--cfg", a.model, "every different standard convolution of a model")
                            ->type_name("MODEL")
                            ->excludes(file)
@@ -219,9 +220,10 @@ void add_what(CLI::App& command, CompareArguments& a) {
   command.add_option("--batch", a.batch, "pictures at once (1)")->check(integer_in(1, 4096));
   command.add_option("--act", a.act, "activation (SiLU)")->check(activation_name());
   command.add_option("--repetitions", a.repetitions, "of every row at least (25)")->check(integer_in(1, 100000));
-  command.add_option("--peer", a.peer, "also its SC, DSC and GSConv, as good as it can and as frameworks call it: onednn")
+  command
+      .add_option("--peer", a.peer, "also its SC, DSC and GSConv, as good as it can and as frameworks call it: onednn")
       ->check(CLI::IsMember({"onednn"}));
-  command.add_option("--time", a.time, "seconds after which a layer is not repeated for noise (20)")
+  command.add_option("--time", a.time, "seconds after which a layer is not repeated for noise (5)")
       ->check(real_in(0.01, 3600));
 }
 

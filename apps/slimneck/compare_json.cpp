@@ -34,40 +34,41 @@ Json no_ratio(const CompareLayer& layer, const CompareRow& row) {
 Json row_json(const Comparison& all, const CompareLayer& layer, const CompareRow& row) {
   const Counts& counts = counts_for(all, layer, row);
   return {{"layer", layer.shape.name},
-            {"op", row.op.name()},
-            {"engine", name_of(row.engine)},
-            {"pass", name_of(row.pass)},
-            {"shape", shape_json(layer.shape, all.options.batch)},
-            {"parameters", counts.parameters},
-            {"macs", row.macs},
-            {"flops", 2 * row.macs},
-            {"paper_macs", row.pass == Pass::fwd ? or_null(counts.paper) : Json(nullptr)},
-            {"bytes", row.bytes},
-            {"bytes_unfused", row.traffic.unfused},
-            {"bytes_fused", row.traffic.fused},
-            {"bytes_least", row.traffic.least},
-            {"intensity", row.intensity()},
-            {"median_ms", row.median_ms},
-            {"min_ms", row.min_ms},
-            {"p95_ms", row.p95_ms},
-            {"spread", row.spread},
-            {"repetitions", layer.repetitions},
-            {"macs_vs_sc", row.macs_vs_sc},
-            {"time_vs_sc", or_null(row.time_vs_sc)},
-            {"reason", no_ratio(layer, row)},
-            {"roofline_ms", row.roofline_ms},
-            {"reached", row.reached()},
-            {"memory_bound", row.memory_bound},
-            {"kernels", row.kernels}};
+          {"op", row.op.name()},
+          {"engine", name_of(row.engine)},
+          {"pass", name_of(row.pass)},
+          {"shape", shape_json(layer.shape, all.options.batch)},
+          {"parameters", counts.parameters},
+          {"macs", row.macs},
+          {"flops", 2 * row.macs},
+          {"paper_macs", row.pass == Pass::fwd ? or_null(counts.paper) : Json(nullptr)},
+          {"bytes", row.bytes},
+          {"bytes_unfused", row.traffic.unfused},
+          {"bytes_fused", row.traffic.fused},
+          {"bytes_least", row.traffic.least},
+          {"intensity", row.intensity()},
+          {"median_ms", row.median_ms},
+          {"min_ms", row.min_ms},
+          {"p95_ms", row.p95_ms},
+          {"spread", row.spread},
+          {"repetitions", layer.repetitions},
+          {"macs_vs_sc", row.macs_vs_sc},
+          {"time_vs_sc", or_null(row.time_vs_sc)},
+          {"reason", no_ratio(layer, row)},
+          {"roofline_ms", row.roofline_ms},
+          {"reached", row.reached()},
+          {"memory_bound", row.memory_bound},
+          {"kernels", row.kernels}};
 }
 
 Json counts_json(const Op& op, const Counts& c) {
-  return {{"op", op.name()},
-          {"output", {c.output.n, c.output.c, c.output.h, c.output.w}},
-          {"parameters", c.parameters},
-          {"macs", {{"forward", c.forward}, {"input_gradient", c.input_gradient}, {"weight_gradient", c.weight_gradient}}},
-          {"paper_macs", or_null(c.paper)},
-          {"paper_differs", c.paper == c.forward ? "" : op.kind->why}};
+  return {
+      {"op", op.name()},
+      {"output", {c.output.n, c.output.c, c.output.h, c.output.w}},
+      {"parameters", c.parameters},
+      {"macs", {{"forward", c.forward}, {"input_gradient", c.input_gradient}, {"weight_gradient", c.weight_gradient}}},
+      {"paper_macs", or_null(c.paper)},
+      {"paper_differs", c.paper == c.forward ? "" : op.kind->why}};
 }
 
 Json layers_json(const Comparison& all) {
@@ -97,7 +98,8 @@ Json summary_json(const Comparison& all) {
                         {"time_vs_sc", or_null(share.time)}});
     }
   for (const MeanGap& m : mean_gaps(all))
-    means.push_back({{"op", m.op.name()}, {"pass", name_of(m.pass)}, {"k", m.k}, {"layers", m.layers}, {"mean", m.mean}});
+    means.push_back(
+        {{"op", m.op.name()}, {"pass", name_of(m.pass)}, {"k", m.k}, {"layers", m.layers}, {"mean", m.mean}});
   for (std::size_t i = 1; i < all.options.ops.size(); ++i)
     for (const Above& a : layers_above(all, all.options.ops[i]))
       above.push_back({{"op", a.row->op.name()},
@@ -119,22 +121,21 @@ Json json_of(const Comparison& all) {
     for (const CompareRow& row : layer.rows) rows.push_back(row_json(all, layer, row));
   for (const auto& [name, why] : all.skipped) skipped.push_back({{"layer", name}, {"why", why}});
   const Exec& exec = all.options.exec;
-  return {{"machine",
-           {{"processor", all.machine},
-            {"isa", name_of(exec.isa)},
-            {"threads", exec.threads},
-            {"bound_to", all.processors}}},
-          {"peaks", {{"fma_gflops", all.peaks.gflops}, {"memory", levels}}},
-          {"calibration",
-           {{"kernel", "multiply-adds on registers"}, {"spread", all.calibration_spread()}, {"limit", steady}}},
-          {"options",
-           {{"batch", all.options.batch},
-            {"act", to_string(all.options.act)},
-            {"algo", exec.direct ? "direct" : "best"}}},
-          {"summary", summary_json(all)},
-          {"layers", layers_json(all)},
-          {"rows", rows},
-          {"skipped", skipped}};
+  return {
+      {"machine",
+       {{"processor", all.machine},
+        {"isa", name_of(exec.isa)},
+        {"threads", exec.threads},
+        {"bound_to", all.processors}}},
+      {"peaks", {{"fma_gflops", all.peaks.gflops}, {"memory", levels}}},
+      {"calibration",
+       {{"kernel", "multiply-adds on registers"}, {"spread", all.calibration_spread()}, {"limit", steady}}},
+      {"options",
+       {{"batch", all.options.batch}, {"act", to_string(all.options.act)}, {"algo", exec.direct ? "direct" : "best"}}},
+      {"summary", summary_json(all)},
+      {"layers", layers_json(all)},
+      {"rows", rows},
+      {"skipped", skipped}};
 }
 
 std::string csv_of(const Json& comparison) {

@@ -88,8 +88,8 @@ std::string LayerShape::geometry() const {
 
 std::vector<LayerShape> default_layers() {
   return {
-      {"P3 down", 64, 128, 3, 2, 160, 160}, {"P3 body", 64, 64, 3, 1, 80, 80},  {"P4 body", 128, 128, 3, 1, 40, 40},
-      {"P5 body", 256, 256, 3, 1, 20, 20},  {"P5 neck", 512, 256, 1, 1, 20, 20}, {"P4 C3 in", 512, 128, 1, 1, 40, 40},
+      {"P3 down", 64, 128, 3, 2, 160, 160}, {"P3 body", 64, 64, 3, 1, 80, 80},     {"P4 body", 128, 128, 3, 1, 40, 40},
+      {"P5 body", 256, 256, 3, 1, 20, 20},  {"P5 neck", 512, 256, 1, 1, 20, 20},   {"P4 C3 in", 512, 128, 1, 1, 40, 40},
       {"P4 neck", 256, 128, 1, 1, 40, 40},  {"P3 C3 out", 128, 128, 1, 1, 80, 80}, {"P4 down", 128, 128, 3, 2, 80, 80},
       {"P5 down", 256, 256, 3, 2, 40, 40},
   };
@@ -163,8 +163,7 @@ std::vector<LayerShape> read_layers(const std::string& path) {
     const Line line(path + ":" + std::to_string(++number), one);
     if (line.empty()) continue;
     layers.push_back(line.layer());
-    if (layers.size() > most_layers)
-      throw FormatError(path + ": more than " + std::to_string(most_layers) + " layers");
+    if (layers.size() > most_layers) throw FormatError(path + ": more than " + std::to_string(most_layers) + " layers");
     if (layers.back().name.empty()) layers.back().name = "line " + std::to_string(number);
   }
   if (layers.empty()) throw FormatError(path + ": there is no layer in it");

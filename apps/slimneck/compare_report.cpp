@@ -14,7 +14,8 @@ double mega(index_t v) { return 1e-6 * static_cast<double>(v); }
 double mib(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 std::string threads_text(const Comparison& all) {
-  std::string text = std::to_string(all.options.exec.threads) + (all.options.exec.threads == 1 ? " thread" : " threads");
+  std::string text =
+      std::to_string(all.options.exec.threads) + (all.options.exec.threads == 1 ? " thread" : " threads");
   if (all.processors.empty()) return text + " (not bound)";
   text += " on processor";
   for (const int cpu : all.processors) text += " " + std::to_string(cpu);
@@ -30,11 +31,10 @@ std::string machine_text(const Comparison& all) {
   std::string text =
       format("%s, %s, %s, batch %lld, %s%s\nmultiply-adds at %.1f GFLOP/s, reading", all.machine.c_str(),
              std::string(name_of(all.options.exec.isa)).c_str(), threads_text(all).c_str(), ll(all.options.batch),
-             to_string(all.options.act).c_str(), all.options.exec.direct ? ", without Winograd" : "",
-             all.peaks.gflops);
+             to_string(all.options.act).c_str(), all.options.exec.direct ? ", without Winograd" : "", all.peaks.gflops);
   for (const measure::Bandwidth& level : all.peaks.levels)
-    text += format(" %.0f GB/s from %s%s", level.read, level.level.c_str(),
-                   &level == &all.peaks.levels.back() ? "" : ",");
+    text +=
+        format(" %.0f GB/s from %s%s", level.read, level.level.c_str(), &level == &all.peaks.levels.back() ? "" : ",");
   return text + "\n";
 }
 
@@ -101,8 +101,8 @@ class Table {
   }
 
   [[nodiscard]] std::string line(const CompareLayer& layer) const {
-    std::string out = format("%-*s%8.1f", static_cast<int>(width_), title(layer).c_str(),
-                             mega(layer.counts[0].macs(passes_[0])));
+    std::string out =
+        format("%-*s%8.1f", static_cast<int>(width_), title(layer).c_str(), mega(layer.counts[0].macs(passes_[0])));
     for (const Pass pass : passes_) out += format("%8.3f", layer.find("sc", pass)->median_ms);
     for (const std::size_t kind : kinds_) {
       const std::string name = all_.options.ops[kind].name();
@@ -118,8 +118,7 @@ class Table {
     std::vector<double> ms(passes_.size());
     for (const CompareLayer& layer : all_.layers) {
       macs += layer.shape.times * mega(layer.counts[0].macs(passes_[0]));
-      for (std::size_t i = 0; i < ms.size(); ++i)
-        ms[i] += layer.shape.times * layer.find("sc", passes_[i])->median_ms;
+      for (std::size_t i = 0; i < ms.size(); ++i) ms[i] += layer.shape.times * layer.find("sc", passes_[i])->median_ms;
     }
     std::string out = format("%-*s%8.1f", static_cast<int>(width_), "all layers", macs);
     for (const double t : ms) out += format("%8.3f", t);
@@ -159,7 +158,9 @@ std::string summary(const Comparison& all) {
 
 namespace {
 
-std::string paper_text(const Counts& counts) { return counts.paper ? format("%11.3f", mega(*counts.paper)) : "          -"; }
+std::string paper_text(const Counts& counts) {
+  return counts.paper ? format("%11.3f", mega(*counts.paper)) : "          -";
+}
 
 std::string counts_text(const Comparison& all, const CompareLayer& layer) {
   std::string out = format("%-17s%-15s%10s%11s%11s%11s%11s\n", "", "output", "params", "MMACs", "dx", "dw", "paper");
@@ -178,12 +179,12 @@ std::string counts_text(const Comparison& all, const CompareLayer& layer) {
 }
 
 std::string row_text(const CompareRow& row) {
-  const std::string who = row.op.title() + (row.engine == Engine::slimneck ? "" : " " + std::string(name_of(row.engine)));
+  const std::string who =
+      row.op.title() + (row.engine == Engine::slimneck ? "" : " " + std::string(name_of(row.engine)));
   const std::string time = row.time_vs_sc ? format("%7.1f", 100 * *row.time_vs_sc) : format("%7s", "-");
-  return format("%-24s%-7s%9.3f%8.1f%7.1f%s%9.2f%8.1f%10.4f%8.0f  %s\n", who.c_str(),
-                heading(row.pass).c_str(), row.median_ms, 100 * row.spread, 100 * row.macs_vs_sc, time.c_str(),
-                mib(row.bytes), row.intensity(), row.roofline_ms, 100 * row.reached(),
-                row.memory_bound ? "m" : "a");
+  return format("%-24s%-7s%9.3f%8.1f%7.1f%s%9.2f%8.1f%10.4f%8.0f  %s\n", who.c_str(), heading(row.pass).c_str(),
+                row.median_ms, 100 * row.spread, 100 * row.macs_vs_sc, time.c_str(), mib(row.bytes), row.intensity(),
+                row.roofline_ms, 100 * row.reached(), row.memory_bound ? "m" : "a");
 }
 
 }  // namespace

@@ -54,8 +54,7 @@ Counts counts_of(const Op& op, const LayerShape& layer, index_t batch, const ker
   counts.paper = op.kind->paper_macs(layer, counts.output.n * counts.output.h * counts.output.w);
   std::vector<Value> sources;
   for (int i = 0; i < graph.size(); ++i)
-    if (const Role role = graph.node(i).role; role == Role::parameter || role == Role::input)
-      sources.push_back({i, 0});
+    if (const Role role = graph.node(i).role; role == Role::parameter || role == Role::input) sources.push_back({i, 0});
   const Graph both = differentiate(graph, sources);
   for (int i = graph.size(); i < both.size(); ++i) {
     const Node& n = both.node(i);
@@ -124,12 +123,12 @@ class Candidate {
             train_ ? std::size_t{2} : std::size_t{1}};
   }
   [[nodiscard]] const std::vector<PlanStep>& steps() const { return steps_; }
-  /// "winograd4 + gs_pair"
+  /// "conv_bn_act:k3 + conv_bn_act:k1"
   [[nodiscard]] std::string kernels(Pass pass) const {
     std::string text;
     for (const PlanStep& s : steps_)
       if (belongs(s, pass) && s.op != "accumulate" && s.op != "assign")
-        text += (text.empty() ? "" : " + ") + (s.moves ? s.op : s.kernel);
+        text += (text.empty() ? "" : " + ") + (s.moves ? s.op : s.op + ":" + s.kernel);
     return text;
   }
 

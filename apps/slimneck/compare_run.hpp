@@ -60,7 +60,7 @@ struct CompareRow {
   std::size_t bytes = 0;  ///< that the steps move; of a peer the least
   Traffic traffic;
   double median_ms = 0, min_ms = 0, p95_ms = 0;
-  double spread = 0;      ///< of the pairs with SC; SC's own of its times
+  double spread = 0;  ///< of the pairs with SC; SC's own of its times
   double macs_vs_sc = 0;
   std::optional<double> time_vs_sc;  ///< none where the machine was too noisy
   double roofline_ms = 0;            ///< arithmetic at its peak, or the least bytes at the rate of memory
@@ -88,8 +88,8 @@ struct CompareOptions {
   std::vector<Pass> passes{all_passes.begin(), all_passes.end()};
   index_t batch = 1;
   kernels::Activation act{kernels::Act::silu};
-  Exec exec;         ///< its threads and ISA resolved
-  double time = 20;  ///< seconds after which a layer is not repeated because of noise
+  Exec exec;             ///< its threads and ISA resolved
+  double time = 5;       ///< seconds after which a layer is not repeated because of noise
   bool peer = false;     ///< also oneDNN's SC, DSC and GSConv, where the program was built with it
   int repetitions = 25;  ///< at least so many
 };

@@ -15,8 +15,8 @@ std::string row(std::size_t index, const PlanStep& s) {
                written = static_cast<double>(s.bytes_written);
   html += number_cell(format("%.2f", macs * 1e-6), macs) + number_cell(format("%.1f", read / 1024), read) +
           number_cell(format("%.1f", written / 1024), written);
-  return html + cell((s.port ? "port +" : "arena +") + std::to_string(s.offset)) + cell(s.why.empty() ? s.fused : s.why) +
-         "</tr>\n";
+  return html + cell((s.port ? "port +" : "arena +") + std::to_string(s.offset)) +
+         cell(s.why.empty() ? s.fused : s.why) + "</tr>\n";
 }
 
 }  // namespace
@@ -36,13 +36,14 @@ std::string explain_page(const std::string& title, const Plan& plan) {
                                                           {"where"},
                                                           {"fused, or why it moves"}});
   for (std::size_t i = 0; i < steps.size(); ++i) table += row(i, steps[i]);
-  return page(title, memory_facts(plan.stats()) +
-                         section("Memory",
-                                 std::string("Each box is a value: across, the steps that keep it; upwards, its place in "
-                                             "the arena. The dashed line is the least that must be kept at once") +
-                                     (trains ? ", the upright one the beginning of the backward." : "."),
-                                 "<figure class=\"wide\">" + memory_map(plan) + "</figure>") +
-                         section("Steps", "Steps that only move data are coloured.", table + "</tbody></table></div>"));
+  return page(title,
+              memory_facts(plan.stats()) +
+                  section("Memory",
+                          std::string("Each box is a value: across, the steps that keep it; upwards, its place in "
+                                      "the arena. The dashed line is the least that must be kept at once") +
+                              (trains ? ", the upright one the beginning of the backward." : "."),
+                          "<figure class=\"wide\">" + memory_map(plan) + "</figure>") +
+                  section("Steps", "Steps that only move data are coloured.", table + "</tbody></table></div>"));
 }
 
 }  // namespace slimneck::cli

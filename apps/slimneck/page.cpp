@@ -50,7 +50,7 @@ th[aria-sort=ascending] button::after{content:" \25B2"}th[aria-sort=descending] 
 tr.moves{background:var(--warn)}
 details{margin-left:1.1em}details>summary{cursor:pointer;padding:2px 0}.leaf{margin-left:2.2em;padding:2px 0}
 .row{display:inline-flex;width:calc(100% - 1.4em);gap:.8em;align-items:baseline;font-size:13px}.row b{flex:1;font-weight:500;overflow-wrap:anywhere}
-.row span{width:9ch;text-align:right;font-variant-numeric:tabular-nums}.row i{width:90px;height:.6em;background:var(--soft);align-self:center}
+.leaf .row{width:100%}.row span{width:9ch;text-align:right;font-variant-numeric:tabular-nums}.row i{width:90px;height:.6em;background:var(--soft);align-self:center}
 .row i i{display:block;width:0;height:100%;background:var(--s2)}
 dl{display:grid;grid-template-columns:max-content auto;gap:2px 1em}dd{margin:0}
 #tip{position:fixed;pointer-events:none;background:var(--fg);color:var(--bg);font-size:12px;padding:4px 8px;border-radius:4px;max-width:300px;display:none}
@@ -101,20 +101,23 @@ std::string palette() {
 }
 
 std::string page(const std::string& title, const std::string& body, const std::string& data) {
-  std::string html = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                     "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                     "<link rel=\"icon\" href=\"data:,\"><title>" +
-                     escaped(title) + "</title><style>" + palette() + ":root[data-theme=light]{color-scheme:light;" +
-                     light + "}:root[data-theme=dark]{color-scheme:dark;" + dark + "}@media print{:root,:root[data-theme=dark]{" + light +
-                     "}}" + style + "</style></head>\n<body><header><button id=\"theme\" class=\"tool\" type=\"button\" "
-                     "style=\"float:right\">Dark</button><h1>" +
-                     escaped(title) + "</h1></header>\n<main>" + body + "</main><div id=\"tip\" role=\"status\"></div>\n";
+  std::string html =
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+      "<link rel=\"icon\" href=\"data:,\"><title>" +
+      escaped(title) + "</title><style>" + palette() + ":root[data-theme=light]{color-scheme:light;" + light +
+      "}:root[data-theme=dark]{color-scheme:dark;" + dark + "}@media print{:root,:root[data-theme=dark]{" + light +
+      "}}" + style +
+      "</style></head>\n<body><header><button id=\"theme\" class=\"tool\" type=\"button\" "
+      "style=\"float:right\">Dark</button><h1>" +
+      escaped(title) + "</h1></header>\n<main>" + body + "</main><div id=\"tip\" role=\"status\"></div>\n";
   if (!data.empty()) html += "<script type=\"application/json\" id=\"data\">" + guarded(data) + "</script>\n";
   return html + "<script>" + script + "</script></body></html>\n";
 }
 
 std::string section(const std::string& title, const std::string& explanation, const std::string& content) {
-  return "<section><h2>" + escaped(title) + "</h2><p class=\"muted\">" + explanation + "</p>" + content + "</section>\n";
+  return "<section><h2>" + escaped(title) + "</h2><p class=\"muted\">" + explanation + "</p>" + content +
+         "</section>\n";
 }
 
 std::string table_head(const std::string& caption, const std::vector<Column>& columns) {
@@ -146,8 +149,7 @@ constexpr int colours = 8;
 std::string memory_map(const Plan& plan) {
   const PlanStats stats = plan.stats();
   const std::vector<PlanStep> list = plan.steps();
-  const auto forward =
-      std::count_if(list.begin(), list.end(), [](const PlanStep& s) { return !s.backward; });
+  const auto forward = std::count_if(list.begin(), list.end(), [](const PlanStep& s) { return !s.backward; });
   const double bytes = std::max<double>(1, static_cast<double>(stats.arena_bytes)),
                steps = std::max<double>(1, static_cast<double>(stats.steps));
   const auto x = [&](double step) { return left + step / steps * (width - left); };

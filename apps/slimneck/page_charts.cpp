@@ -66,9 +66,9 @@ std::string line(double x1, double y1, double x2, double y2, const char* kind = 
 
 /// The chart's box; `scale` tells a script how numbers become places.
 std::string begin_svg(const std::string& kind, Pass pass, const std::string& label, double width, double height,
-                 const std::string& scale) {
-  return format("<svg class=\"%s\" data-pass=\"%s\" viewBox=\"0 0 %.0f %.0f\" role=\"group\" aria-label=\"", kind.c_str(),
-                std::string(name_of(pass)).c_str(), width, height) +
+                      const std::string& scale) {
+  return format("<svg class=\"%s\" data-pass=\"%s\" viewBox=\"0 0 %.0f %.0f\" role=\"group\" aria-label=\"",
+                kind.c_str(), std::string(name_of(pass)).c_str(), width, height) +
          escaped(label) + "\" " + scale + ">";
 }
 
@@ -82,6 +82,13 @@ void each_row(const Comparison& all, Pass pass, bool with_sc, const F& visit) {
   for (const CompareLayer& layer : all.layers)
     for (const CompareRow& row : layer.rows)
       if (row.pass == pass && row.engine == Engine::slimneck && (with_sc || row.op.name() != "sc")) visit(layer, row);
+}
+
+/// Between the lines of a linear axis: 25, 50, 100, 200 ... %, so that there are not too many.
+double line_distance(double most) {
+  double distance = 0.25;
+  while (most / distance > 6.5) distance *= 2;
+  return distance;
 }
 
 /// The largest part of SC's that is shown, in quarters.
@@ -98,10 +105,11 @@ double top_of(const Comparison& all, Pass pass) {
 std::string legend(const Comparison& all) {
   std::string html = "<p>";
   for (std::size_t i = 0; i < all.options.ops.size(); ++i)
-    html += "<span style=\"white-space:nowrap;margin-right:1.2em\"><svg style=\"display:inline-block;width:14px;"
-            "vertical-align:-2px\" viewBox=\"-7 -7 14 14\" aria-hidden=\"true\"><path fill=\"var(--s" +
-            std::to_string(i % colours) + ")\" d=\"" + outlines[i % outlines.size()] + "\"/></svg> " +
-            escaped(all.options.ops[i].title()) + "</span> ";
+    html +=
+        "<span style=\"white-space:nowrap;margin-right:1.2em\"><svg style=\"display:inline-block;width:14px;"
+        "vertical-align:-2px\" viewBox=\"-7 -7 14 14\" aria-hidden=\"true\"><path fill=\"var(--s" +
+        std::to_string(i % colours) + ")\" d=\"" + outlines[i % outlines.size()] + "\"/></svg> " +
+        escaped(all.options.ops[i].title()) + "</span> ";
   return html + "</p>";
 }
 
@@ -109,9 +117,10 @@ std::string scatter_chart(const Comparison& all, Pass pass) {
   constexpr double width = 420, height = 400, left = 48, top = 10, side = 350;
   const double most = top_of(all, pass), scale = side / most;
   const double bottom = top + side;
-  std::string svg = begin_svg("scatter", pass, "Part of SC's multiply-adds against part of its time, " + long_name(pass), width,
-                         height, format("data-x0=\"%g\" data-y0=\"%g\" data-scale=\"%.9g\"", left, bottom, scale));
-  for (double part = 0; part <= most + 1e-9; part += 0.25) {
+  std::string svg =
+      begin_svg("scatter", pass, "Part of SC's multiply-adds against part of its time, " + long_name(pass), width,
+                height, format("data-x0=\"%g\" data-y0=\"%g\" data-scale=\"%.9g\"", left, bottom, scale));
+  for (double part = 0; part <= most + 1e-9; part += line_distance(most)) {
     const double x = left + part * scale, y = bottom - part * scale;
     svg += line(x, top, x, bottom) + line(left, y, left + side, y);
     svg += text_at(x, bottom + 16, percent(part), "middle", "muted") +
@@ -136,8 +145,8 @@ std::string bar_chart(const Comparison& all, Pass pass) {
   const double each = label + static_cast<double>(kinds) * bar + gap,
                height = static_cast<double>(all.layers.size()) * each + foot;
   std::string svg = begin_svg("bars", pass, "Part of SC's time for each layer, " + long_name(pass), width, height,
-                         format("data-x0=\"%g\" data-scale=\"%.9g\"", left, scale));
-  for (double part = 0; part <= most + 1e-9; part += 0.5)
+                              format("data-x0=\"%g\" data-scale=\"%.9g\"", left, scale));
+  for (double part = 0; part <= most + 1e-9; part += 2 * line_distance(most))
     svg += line(left + part * scale, 0, left + part * scale, height - foot) +
            text_at(left + part * scale, height - 8, percent(part), part > 0 ? "middle" : "start", "muted");
   double y = 0;
@@ -148,13 +157,14 @@ std::string bar_chart(const Comparison& all, Pass pass) {
       const std::size_t op = index_of(all, row.op);
       const double at = y + label + static_cast<double>(op) * bar, macs = left + row.macs_vs_sc * scale;
       if (row.time_vs_sc)
-        svg += format("<rect class=\"point\" x=\"%g\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\" fill=\"var(--s%zu)\"", left,
-                      at, *row.time_vs_sc * scale, bar - 1, op % colours) +
+        svg += format("<rect class=\"point\" x=\"%g\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\" fill=\"var(--s%zu)\"",
+                      left, at, *row.time_vs_sc * scale, bar - 1, op % colours) +
                identity(layer, row, row.macs_vs_sc, *row.time_vs_sc) + "/>" +
                format("<text x=\"%.1f\" y=\"%.1f\" font-size=\"9\" class=\"muted\">%.0f</text>",
                       left + *row.time_vs_sc * scale + 3, at + bar - 2, 100 * *row.time_vs_sc);
       else
-        svg += format("<text x=\"%.1f\" y=\"%.1f\" font-size=\"9\" class=\"muted\">too noisy</text>", left + 3, at + bar - 2);
+        svg += format("<text x=\"%.1f\" y=\"%.1f\" font-size=\"9\" class=\"muted\">too noisy</text>", left + 3,
+                      at + bar - 2);
       svg += line(macs, at - 0.5, macs, at + bar - 0.5, "macs");
     }
     y += each;
@@ -205,10 +215,11 @@ std::string roofline_chart(const Comparison& all, Pass pass) {
     x.cover(row.intensity());
     y.cover(gflops(row));
   });
-  std::string svg = begin_svg("roofline", pass, "Roofline, " + long_name(pass), width, height,
-                         format("data-xlow=\"%g\" data-xhigh=\"%g\" data-xfrom=\"%g\" data-xto=\"%g\" data-ylow=\"%g\" "
-                                "data-yhigh=\"%g\" data-yfrom=\"%g\" data-yto=\"%g\"",
-                                x.low, x.high, x.from, x.to, y.low, y.high, y.from, y.to));
+  std::string svg =
+      begin_svg("roofline", pass, "Roofline, " + long_name(pass), width, height,
+                format("data-xlow=\"%g\" data-xhigh=\"%g\" data-xfrom=\"%g\" data-xto=\"%g\" data-ylow=\"%g\" "
+                       "data-yhigh=\"%g\" data-yfrom=\"%g\" data-yto=\"%g\"",
+                       x.low, x.high, x.from, x.to, y.low, y.high, y.from, y.to));
   for (double e = x.low; e <= x.high; ++e)
     svg += line(x.at(std::exp2(e)), y.to, x.at(std::exp2(e)), y.from) +
            text_at(x.at(std::exp2(e)), y.from + 15, short_number(std::exp2(e)), "middle", "muted");
@@ -228,7 +239,8 @@ std::string roofline_chart(const Comparison& all, Pass pass) {
 namespace {
 
 constexpr const char* picture_style =
-    "svg{background:var(--bg)}text{fill:var(--fg);font:14px system-ui,sans-serif}.muted{fill:var(--muted);font-size:12px}"
+    "svg{background:var(--bg)}text{fill:var(--fg);font:14px "
+    "system-ui,sans-serif}.muted{fill:var(--muted);font-size:12px}"
     ".title{font-size:16px;font-weight:600}.axis{stroke:var(--line)}";
 
 }  // namespace
@@ -251,8 +263,9 @@ std::string summary_picture(const Comparison& all, const std::string& subject) {
     body += text_at(left - 12, y + bar * static_cast<double>(bars.size()) / 2 + 5, op.title(), "end");
     for (const Bar& b : bars) {
       const double part = std::min(b.part.value_or(0), most);
-      body += format("<rect x=\"%g\" y=\"%g\" width=\"%.1f\" height=\"%g\" fill=\"var(--s%d)\"><title>%s</title></rect>", left,
-                     y, part * scale, bar - 2, b.colour, escaped(op.title() + ", " + b.label).c_str());
+      body +=
+          format("<rect x=\"%g\" y=\"%g\" width=\"%.1f\" height=\"%g\" fill=\"var(--s%d)\"><title>%s</title></rect>",
+                 left, y, part * scale, bar - 2, b.colour, escaped(op.title() + ", " + b.label).c_str());
       body += text_at(left + part * scale + 5, y + bar - 4, b.part ? percent(*b.part) : "too noisy", "start", "muted");
       y += bar;
     }

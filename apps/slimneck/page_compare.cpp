@@ -19,13 +19,16 @@ std::string for_each_pass(const Comparison& all, const Chart& chart) {
 
 std::string charts(const Comparison& all) {
   return section("Operations against time",
-                 "Each mark is a layer. On the dashed line the multiply-adds that a kind saves are time saved; above it the "
+                 "Each mark is a layer. On the dashed line the multiply-adds that a kind saves are time saved; above "
+                 "it the "
                  "kind takes more of the time than of the operations.",
                  for_each_pass(all, scatter_chart)) +
-         section("Layer by layer", "Bars are time, upright marks multiply-adds, both as parts of the standard convolution's.",
+         section("Layer by layer",
+                 "Bars are time, upright marks multiply-adds, both as parts of the standard convolution's.",
                  for_each_pass(all, bar_chart)) +
          section("Roofline",
-                 "What is computed for each byte that the steps move, and how fast. Lines are what this machine did in the same "
+                 "What is computed for each byte that the steps move, and how fast. Lines are what this machine did in "
+                 "the same "
                  "run: multiply-adds on registers, reading from each level of memory. Winograd's algorithm needs fewer "
                  "multiply-adds than are counted, so that its marks may lie above the roof.",
                  for_each_pass(all, roofline_chart));
@@ -44,17 +47,32 @@ std::string row_of(const CompareLayer& layer, const CompareRow& row, const Count
   html += number("%.4f", row.median_ms) + number("%.1f", 100 * row.spread);
   for (const std::size_t bytes : {row.traffic.unfused, row.traffic.fused, row.traffic.least})
     html += number("%.2f", static_cast<double>(bytes) / (1 << 20));
-  return html + number("%.1f", row.intensity()) + number("%.4f", row.roofline_ms) + number("%.0f", 100 * row.reached()) +
-         cell(row.memory_bound ? "memory" : "arithmetic") + cell(row.kernels) + "</tr>\n";
+  return html + number("%.1f", row.intensity()) + number("%.4f", row.roofline_ms) +
+         number("%.0f", 100 * row.reached()) + cell(row.memory_bound ? "memory" : "arithmetic") + cell(row.kernels) +
+         "</tr>\n";
 }
 
 std::string table(const Comparison& all) {
-  std::string html =
-      table_head("A row for each layer, kind and pass; a heading sorts",
-                 {{"layer"}, {"shape"}, {"kind"}, {"engine"}, {"pass"}, {"parameters", true}, {"MMACs", true},
-                  {"paper's MMACs", true}, {"% MACs", true}, {"% time", true}, {"ms", true}, {"spread %", true},
-                  {"MiB unfused", true}, {"fused", true}, {"least", true}, {"FLOP/B", true}, {"bound ms", true},
-                  {"% of bound", true}, {"bound by"}, {"kernels"}});
+  std::string html = table_head("A row for each layer, kind and pass; a heading sorts", {{"layer"},
+                                                                                         {"shape"},
+                                                                                         {"kind"},
+                                                                                         {"engine"},
+                                                                                         {"pass"},
+                                                                                         {"parameters", true},
+                                                                                         {"MMACs", true},
+                                                                                         {"paper's MMACs", true},
+                                                                                         {"% MACs", true},
+                                                                                         {"% time", true},
+                                                                                         {"ms", true},
+                                                                                         {"spread %", true},
+                                                                                         {"MiB unfused", true},
+                                                                                         {"fused", true},
+                                                                                         {"least", true},
+                                                                                         {"FLOP/B", true},
+                                                                                         {"bound ms", true},
+                                                                                         {"% of bound", true},
+                                                                                         {"bound by"},
+                                                                                         {"kernels"}});
   for (const CompareLayer& layer : all.layers)
     for (const CompareRow& row : layer.rows)
       for (std::size_t i = 0; i < layer.counts.size(); ++i)
@@ -66,7 +84,8 @@ std::string formulas(const Comparison& all) {
   std::string html = "<dl>";
   for (const Op& op : all.options.ops)
     if (!op.unfused && !op.kind->why.empty())
-      html += "<dt>" + escaped(std::string(op.kind->title)) + "</dt><dd>" + escaped(std::string(op.kind->why)) + "</dd>";
+      html +=
+          "<dt>" + escaped(std::string(op.kind->title)) + "</dt><dd>" + escaped(std::string(op.kind->why)) + "</dd>";
   return html + "</dl>";
 }
 
@@ -80,8 +99,10 @@ std::string lead(const Comparison& all) {
 std::string compare_page(const std::string& title, const Comparison& all, const std::string& network) {
   return page(title,
               lead(all) + charts(all) + network +
-                  section("All numbers", "Multiply-adds are exact counts. The paper's formula differs from them where this "
-                                         "says so:", formulas(all) + table(all)),
+                  section("All numbers",
+                          "Multiply-adds are exact counts. The paper's formula differs from them where this "
+                          "says so:",
+                          formulas(all) + table(all)),
               json_of(all).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 

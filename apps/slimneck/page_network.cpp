@@ -92,8 +92,10 @@ std::string row(const Branch& b, const Branch& root) {
   const double part = root.ms > 0 ? b.ms / root.ms : 0;
   return "<span class=\"row\"><b>" + escaped(b.name) +
          (b.detail.empty() ? "" : " <small>" + escaped(b.detail) + "</small>") + "</b>" +
-         format("<span>%.2f</span><span>%.3f</span><i title=\"%.1f %% of the time\"><i style=\"width:%.1f%%\"></i></i></span>",
-                1e-6 * static_cast<double>(b.macs), b.ms, 100 * part, 100 * part);
+         format(
+             "<span>%.2f</span><span>%.3f</span><i title=\"%.1f %% of the time\"><i "
+             "style=\"width:%.1f%%\"></i></i></span>",
+             1e-6 * static_cast<double>(b.macs), b.ms, 100 * part, 100 * part);
 }
 
 std::string attributes(const Branch& b) {
@@ -106,7 +108,8 @@ void write(const Branch& b, const Branch& root, std::string& html) {
     html += "<div class=\"leaf\"" + attributes(b) + ">" + row(b, root) + "</div>";
     return;
   }
-  html += std::string("<details") + (&b == &root ? " open" : "") + attributes(b) + "><summary>" + row(b, root) + "</summary>";
+  html += std::string("<details") + (&b == &root ? " open" : "") + attributes(b) + "><summary>" + row(b, root) +
+          "</summary>";
   for (const std::unique_ptr<Branch>& part : b.parts) write(*part, root, html);
   html += "</details>\n";
 }
@@ -126,11 +129,12 @@ std::string network_sections(const Model& model, const Plan& plan, const StepTim
                  escaped(model.name) + (trains ? ", a training step" : ", inference") +
                      ": every module with what it holds, its multiply-adds and the median time of its steps.",
                  tree + "</div>") +
-         section("Memory",
-                 std::string("Where the plan keeps its values: across, the steps that keep one; upwards, its place in the "
-                             "arena. The dashed line is the least that must be kept at once") +
-                     (trains ? ", the upright one the beginning of the backward." : "."),
-                 "<figure class=\"wide\">" + memory_map(plan) + "</figure>" + memory_facts(plan.stats()));
+         section(
+             "Memory",
+             std::string("Where the plan keeps its values: across, the steps that keep one; upwards, its place in the "
+                         "arena. The dashed line is the least that must be kept at once") +
+                 (trains ? ", the upright one the beginning of the backward." : "."),
+             "<figure class=\"wide\">" + memory_map(plan) + "</figure>" + memory_facts(plan.stats()));
 }
 
 }  // namespace slimneck::cli
