@@ -309,6 +309,23 @@ TEST_CASE("table, JSON and CSV agree") {
     if (line.find("  ") != std::string::npos) CHECK_MESSAGE(line.size() <= 140, line);
 }
 
+TEST_CASE("oneDNN's modules beside ours, or a clear no") {
+  const ProgramFolder place("compare");
+  const std::string arguments = "--peer onednn --passes fwd,bwd,fwdbwd --c1 16 --c2 32 --hw 10 --ops dsc,gsconv,ghost";
+  const Outcome outcome = place.run("compare --json --repetitions 1 --time 0.01 " + arguments);
+  if (outcome.code != 0) return test::check_failed(outcome, 2, "without oneDNN");
+  std::map<std::string, int> rows;
+  for (const json& row : json::parse(outcome.out)["rows"]) {
+    ++rows[row["engine"]];
+    CHECK(row["median_ms"] > 0);
+    if (row["engine"] != "slimneck") CHECK(row["op"] != "ghost");
+    if (row["engine"] != "slimneck") CHECK(row["pass"] != "bwd");
+  }
+  CHECK(rows["slimneck"] == 4 * 3);
+  CHECK(rows["onednn-best"] == 3 * 2);
+  CHECK(rows["onednn-framework"] == 3 * 2);
+}
+
 TEST_CASE("wrong input is one line") {
   const ProgramFolder place("compare");
   place.text("bad.txt", "c1=8 c2=8\n\nc1=8 c3=8\n");

@@ -198,7 +198,11 @@ std::string details(const Comparison& all, const CompareLayer& layer) {
     if (row.pass == all.options.passes[0] && row.engine == Engine::slimneck)
       out += format("  %s, MiB unfused %.2f, fused %.2f, at the least %.2f; %s\n", row.op.title().c_str(),
                     mib(row.traffic.unfused), mib(row.traffic.fused), mib(row.traffic.least), row.kernels.c_str());
-  return out + format("  %d repetitions; a: arithmetic is the bound, m: the memory that it moves\n", layer.repetitions);
+  return out +
+         format(
+             "  %d repetitions; spread: interquartile range over median of the pairs with SC, of SC its times;\n  "
+             "a: arithmetic is the bound, m: the memory that it moves\n",
+             layer.repetitions);
 }
 
 // ---- All layers of a model ------------------------------------------------------------------------------------------

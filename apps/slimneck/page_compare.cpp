@@ -97,13 +97,14 @@ std::string lead(const Comparison& all) {
 }  // namespace
 
 std::string compare_page(const std::string& title, const Comparison& all, const std::string& network) {
-  return page(title,
-              lead(all) + charts(all) + network +
-                  section("All numbers",
-                          "Multiply-adds are exact counts. The paper's formula differs from them where this "
-                          "says so:",
-                          formulas(all) + table(all)),
-              json_of(all).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  return page(
+      title,
+      lead(all) + charts(all) + network +
+          section("All numbers",
+                  "Multiply-adds are exact counts. Spread: interquartile range over median of the pairs with SC, "
+                  "of SC its own times. The paper's formula differs from the counts where this says so:",
+                  formulas(all) + table(all)),
+      json_of(all).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 }  // namespace slimneck::cli
