@@ -136,7 +136,7 @@ TEST_CASE("the page of a comparison works in a browser") {
     const json all = json::parse(result);
     CHECK_MESSAGE(all["problems"].empty(), all["problems"]);
     CHECK(all["found"].size() >= 20);
-    for (const auto& [what, right] : all["found"].items()) CHECK_MESSAGE(right == true, what);
+    for (const auto& item : all["found"].items()) CHECK_MESSAGE(item.value() == true, item.key());
   }
 }
 
