@@ -22,6 +22,7 @@ void limit_onednn(Isa isa) {
 std::unique_ptr<Side> make_onednn(const Problem& problem) {
   switch (problem.layer().op) {
     case Op::conv2d:
+      return problem.row.pass == Pass::fwdbwd ? onednn::make_training(problem) : onednn::make_single(problem);
     case Op::depthwise: return onednn::make_single(problem);
     case Op::gsconv:
     case Op::dsc:

@@ -86,7 +86,7 @@ std::unique_ptr<Side> make_single(const Problem& p) {
   if (p.row.peer == "onednn-winograd")
     formats = {{algorithm::convolution_winograd, Tag::any, true}, {algorithm::convolution_winograd, Tag::any, false}};
   else
-    formats = {{algorithm::convolution_direct, Tag::any, true}};
+    formats = {{algorithm::convolution_direct, Tag::any, p.row.peer != "onednn-framework"}};
   // "any" is oneDNN's own choice and nearly always the best. For depthwise convolutions it is not: of their weight
   // gradient some formats have no code of their own.
   if (p.layer().op == Op::depthwise)

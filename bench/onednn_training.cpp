@@ -1,5 +1,5 @@
-// oneDNN's side of GSConv and DSC in training: convolution, batch norm with statistics of the batch, activation, twice;
-// then the way back with every gradient.
+// oneDNN's side of SC, GSConv and DSC in training: convolution, batch norm with statistics of the batch, activation, of
+// GSConv and DSC twice; then the way back with every gradient.
 //   onednn-best: the concat and the shuffle cost nothing, gradients are worked on in place, and the depthwise weight
 //   gradient gets its operands in the format that makes it fastest, reorders on the clock.
 //   onednn-framework: concat and shuffle are primitives, forward and backward, and so is cutting the gradient in two.
@@ -24,16 +24,20 @@ class Training : public Chain {
     const Layer& l = p.layer();
     if (l.op == Op::gsconv)
       second_ = convolution(p.n, l.half(), l.oh(), l.ow(), l.half(), l.k2, l.k2, 1, l.k2 / 2, l.k2 / 2, 1, l.half());
-    else
+    else if (l.op == Op::dsc)
       second_ = convolution(p.n, l.c, l.oh(), l.ow(), l.oc, 1, 1, 1, 0, 0, 1, 1);
     one_ = {&first_, load(p.x, first_.x, Tag::nchw, maps(first_.x)), p.w1, p.gamma1, p.beta1, *this};
     forward(one_);
-    two_ = {&second_, one_.y, p.w2, p.gamma2, p.beta2, *this};
-    forward(two_);
-    if (l.op == Op::gsconv)
-      halves();
-    else
-      two_.dy = load(p.dy, second_.y, Tag::nchw, maps(second_.y));
+    if (single()) {
+      one_.dy = load(p.dy, first_.y, Tag::nchw, maps(first_.y));
+    } else {
+      two_ = {&second_, one_.y, p.w2, p.gamma2, p.beta2, *this};
+      forward(two_);
+      if (l.op == Op::gsconv)
+        halves();
+      else
+        two_.dy = load(p.dy, second_.y, Tag::nchw, maps(second_.y));
+    }
     backward();
     report();
   }
@@ -66,6 +70,7 @@ class Training : public Chain {
   };
 
   [[nodiscard]] Desc maps(const Dims& dims) const { return {dims, f32, v_.maps}; }
+  [[nodiscard]] bool single() const { return p_.layer().op == Op::conv2d; }
   [[nodiscard]] bool depthwise(const Stage& s) const { return s.conv->w.size() == 5; }
 
   [[nodiscard]] algorithm how(const Stage& s) const {
@@ -142,6 +147,7 @@ class Training : public Chain {
   }
 
   void backward() {
+    if (single()) return backward(one_);
     backward(two_);
     if (p_.layer().op == Op::gsconv)
       add<dnnl::binary>(binary(cpu(), algorithm::binary_add, two_.dx.get_desc(), da_.get_desc(), two_.dx.get_desc()),
@@ -152,7 +158,7 @@ class Training : public Chain {
 
   void backward(Stage& s) {
     // In place only where nobody needs the incoming gradient again: the caller's is used by every run.
-    const bool ours = &s == &one_;
+    const bool ours = &s == &one_ && !single();
     const Memory g = ours ? s.dy : make(s.dy.get_desc());
     const auto [kind, alpha] = activation(p_.layer().act);
     if (active())
@@ -190,10 +196,11 @@ class Training : public Chain {
   }
 
   void report() {
-    if (p_.layer().op == Op::gsconv) result(one_.y, first_.y, Tag::nchw);
-    result(two_.y, second_.y, Tag::nchw);
+    if (p_.layer().op != Op::dsc) result(one_.y, first_.y, Tag::nchw);
+    if (!single()) result(two_.y, second_.y, Tag::nchw);
     result(one_.dx, first_.x, Tag::nchw);
     for (const Stage* s : {&one_, &two_}) {
+      if (s->conv == nullptr) continue;
       if (p_.row.weight_gradient || !depthwise(*s)) result(s->dw, s->conv->w, s->conv->plain_w);
       result(s->dscale, s->conv->bias, Tag::x);
       result(s->dshift, s->conv->bias, Tag::x);

@@ -34,9 +34,9 @@ class Candidate {
     steps_ = plan_->steps();
     timeline_ = plan_->timeline();
     times_.resize(steps_.size());
-    fill(plan_->input());
+    fill_like_picture(plan_->input());
     if (train_)
-      for (const std::string& name : plan_->outputs()) fill(plan_->output_gradient(name));
+      for (const std::string& name : plan_->outputs()) fill_like_picture(plan_->output_gradient(name));
   }
 
   void run() {
@@ -67,17 +67,6 @@ class Candidate {
     ModelArguments one = arguments.model;
     one.cfg = cfg;
     return open_model(one);
-  }
-
-  /// Raw heads, as training has them too: decoding their boxes belongs to detection.
-  static Graph results_only(const Graph& graph) {
-    Graph results = graph.with_outputs([](const Output& o) { return o.kind == OutputKind::result; });
-    return results.outputs().empty() ? graph : results;
-  }
-
-  /// Multiples of 0.02 in 0..1: numbers like a picture's, without denormal ones.
-  static void fill(View<float> v) {
-    for (index_t i = 0; i < v.shape.numel(); ++i) v.data[i] = static_cast<float>(i * 37 % 51) / 50;
   }
 
   std::string cfg_;

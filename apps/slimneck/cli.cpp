@@ -123,6 +123,14 @@ CLI::Validator integer_in(index_t low, index_t high) {
   return number_in<index_t>(low, high, std::to_string(low) + ".." + std::to_string(high));
 }
 
+CLI::Validator activation_name() {
+  return CLI::Validator(
+      [](std::string& text) {
+        return find_activation(text) ? std::string() : "'" + text + "' is no activation that slimneck knows";
+      },
+      "NAME");
+}
+
 CLI::Validator real_in(double low, double high) { return number_in(low, high, format("%g..%g", low, high)); }
 
 CLI::Validator one_of(const std::vector<std::string_view>& names) {
@@ -178,11 +186,7 @@ void ModelArguments::add_to(CLI::App& app, std::vector<std::string>& cfgs) {
 void ModelArguments::add_options(CLI::App& app) {
   app.add_option("--dialect", dialect, "whose slim-neck modules")->check(one_of(dialect_names()))->group(model_group);
   app.add_option("--act", act, "activation of every Conv: SiLU, Mish, ReLU, LeakyReLU(0.1), ...")
-      ->check(CLI::Validator(
-          [](std::string& text) {
-            return find_activation(text) ? std::string() : "'" + text + "' is no activation that slimneck knows";
-          },
-          "NAME"))
+      ->check(activation_name())
       ->group(model_group);
   const std::vector<std::string_view> kinds{to_string(ShuffleKind::interleave), to_string(ShuffleKind::deinterleave)};
   app.add_option("--shuffle", shuffle, "how GSConv shuffles")->check(one_of(kinds))->group(model_group);
@@ -211,6 +215,15 @@ Graph with_batch(const Graph& graph, index_t batch) {
   if (input.n == batch) return graph;
   input.n = batch;
   return graph.with_inputs(std::span(&input, 1));
+}
+
+Graph results_only(const Graph& graph) {
+  Graph results = graph.with_outputs([](const Output& o) { return o.kind == OutputKind::result; });
+  return results.outputs().empty() ? graph : results;
+}
+
+void fill_like_picture(View<float> v) {
+  for (index_t i = 0; i < v.shape.numel(); ++i) v.data[i] = static_cast<float>(i * 37 % 51) / 50;
 }
 
 void require_weights(const ModelArguments& arguments) {

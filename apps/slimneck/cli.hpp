@@ -32,6 +32,7 @@ void add_run(CLI::App& app);
 void add_gradcheck(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_demo(CLI::App& app);
 
 // ---- Printing -------------------------------------------------------------------------------------------------------
@@ -73,6 +74,8 @@ CLI::Validator integer_in(index_t low, index_t high);
 CLI::Validator real_in(double low, double high);
 /// One of these words.
 CLI::Validator one_of(const std::vector<std::string_view>& names);
+/// The name of an activation.
+CLI::Validator activation_name();
 inline constexpr index_t largest_seed = std::numeric_limits<index_t>::max();
 
 /// The options of every command that takes a model.
@@ -107,6 +110,12 @@ Graph with_batch(const Graph& graph, index_t batch);
 /// The model for `input` (n, h and w of it), or for a batch of one at --img, which is rounded up to a multiple of the
 /// model's stride. Notes the model's warnings.
 OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>& input = std::nullopt);
+
+/// The graph with its raw results alone, as training has them too: decoding boxes belongs to detection.
+Graph results_only(const Graph& graph);
+
+/// Multiples of 0.02 in 0..1: numbers like a picture's, without denormal ones.
+void fill_like_picture(View<float> v);
 
 /// Throws UsageError unless --weights or --init is given.
 void require_weights(const ModelArguments& arguments);

@@ -5,6 +5,11 @@
 #include <cmath>
 
 #include "cli.hpp"
+#include "compare_report.hpp"
+#include "compare_verdict.hpp"
+#include "page_compare.hpp"
+#include "page_network.hpp"
+#include "slimneck/files.hpp"
 #include "stopwatch.hpp"
 
 namespace slimneck::cli {
@@ -29,6 +34,7 @@ class Network {
     parameters_.initialise(seed);
   }
 
+  Plan& plan() noexcept { return plan_; }
   View<float> input() { return plan_.input(); }
   View<float> output(std::string_view name) { return plan_.output(name); }
   View<float> input_gradient() { return plan_.input_gradient(); }
@@ -101,7 +107,8 @@ void save(const fs::path& path, const Image& image) {
   write_image(path, image);
 }
 
-void show_network(const DemoArguments& arguments, const fs::path& directory) {
+/// Returns the network's part of the report.
+std::string show_network(const DemoArguments& arguments, const fs::path& directory) {
   const Image picture = drawn_picture(arguments.seed);
   save(directory / "picture.png", picture);
   const Image input = letterbox(picture, letterbox_geometry(picture.height, picture.width, net_size, net_size, false));
@@ -141,6 +148,23 @@ void show_network(const DemoArguments& arguments, const fs::path& directory) {
   print(
       "The network has learned nothing yet, so there is nothing to detect: features.png shows what its levels see,\n"
       "and how strongly each pixel acts on the heads.\n\n");
+  flush_output();
+  constexpr int runs = 9;
+  return network_sections(network.model(), network.plan(), time_steps(network.plan(), true, runs));
+}
+
+/// SC, DSC and GSConv in ten layers of YOLOv5s on one thread.
+Comparison compare_layers() {
+  CompareOptions options;
+  for (const char* op : {"sc", "dsc", "gsconv", "gsconv-unfused"}) options.ops.push_back(op_of(op));
+  options.passes = {Pass::fwd, Pass::fwdbwd};
+  options.exec.isa = resolve(Isa::automatic);
+  options.exec.threads = 1;
+  options.time = 2;  // of a layer: the demonstration shall not take long on a busy machine
+  note("comparing SC, DSC and GSConv in ten layers of YOLOv5s, which takes about half a minute ...");
+  Comparison all = compare(options, default_layers());
+  print(machine_text(all) + "\n" + summary(all) + "\n" + bold(conclusion(all)) + "\n");
+  return all;
 }
 
 void run(const DemoArguments& arguments) {
@@ -149,11 +173,16 @@ void run(const DemoArguments& arguments) {
   std::error_code problem;
   fs::create_directories(directory, problem);
   if (problem) throw IoError(directory.string() + ": cannot be made: " + problem.message());
-  show_network(arguments, directory);
-  print_layer_table();
-  print(format("\n%.0f s. The pictures are %s and %s.\n", watch.lap() / 1000,
-               bold((directory / "picture.png").string()).c_str(),
-               bold((directory / "features.png").string()).c_str()));
+  const std::string network = show_network(arguments, directory);
+  const Comparison all = compare_layers();
+  const fs::path report = directory / "report.html";
+  {
+    const Uninterrupted shield;
+    write_text(report.string(), compare_page("slimneck demo: ten layers of YOLOv5s and a small network", all, network));
+  }
+  print(format("\n%.0f s. All of it with charts: %s\nThe pictures: %s and %s\n", watch.lap() / 1000,
+               bold(report.string()).c_str(), (directory / "picture.png").string().c_str(),
+               (directory / "features.png").string().c_str()));
 }
 
 }  // namespace

@@ -23,7 +23,4 @@ Image side_by_side(std::span<const Panel> panels);
 /// enlarged to size/h x size/w pixels.
 Image heat_map(View<const float> map, index_t size);
 
-/// Prints MACs and measured times of Conv, DSConv and GSConv for six layers of YOLOv5s, and what they say.
-void print_layer_table();
-
 }  // namespace slimneck::cli

@@ -37,6 +37,7 @@ std::string version() {
 
 constexpr const char* examples = R"(Examples:
   slimneck demo
+  slimneck compare
   slimneck info --cfg slimneck-s
   slimneck flops --cfg slimneck-s --vs yolov5s
   slimneck detect --cfg yolov5n --weights yolov5n.safetensors --source bus.jpg zidane.jpg
@@ -79,6 +80,7 @@ int run_program(int argc, char** argv) {
   app.footer(examples);
   app.require_subcommand(1);
   add_demo(app);
+  add_compare(app);
   add_detect(app);
   add_info(app);
   add_flops(app);

@@ -1,10 +1,13 @@
 #include "measure/machine.hpp"
 
 #include <omp.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
+#include <functional>
 
 #include "slimneck/tensor.hpp"
 
@@ -141,6 +144,57 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+std::string machine_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (const std::size_t colon = line.find(": "); colon != std::string::npos && line.starts_with("model name"))
+      return line.substr(colon + 2);
+  return "unknown processor";
+}
+
+#if defined(__linux__)
+
+namespace {
+
+/// A team of OpenMP keeps its threads from one parallel region to the next.
+void bind_team(int threads, const std::function<std::vector<int>(int thread)>& processors) {
+#pragma omp parallel num_threads(threads)
+  {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (const int cpu : processors(omp_get_thread_num())) CPU_SET(static_cast<std::size_t>(cpu), &set);
+    sched_setaffinity(0, sizeof set, &set);
+  }
+}
+
+}  // namespace
+
+Pinned::Pinned(int threads) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(static_cast<std::size_t>(cpu), &set)) allowed_.push_back(cpu);
+  if (static_cast<int>(allowed_.size()) < threads) return;
+  numbers_.assign(allowed_.begin(), allowed_.begin() + threads);
+  bind_team(threads, [this](int thread) { return std::vector{numbers_[static_cast<std::size_t>(thread)]}; });
+}
+
+Pinned::~Pinned() {
+  if (!numbers_.empty()) bind_team(static_cast<int>(numbers_.size()), [this](int) { return allowed_; });
+}
+
+#else
+
+Pinned::Pinned(int) {}
+Pinned::~Pinned() = default;
+
+#endif
+
+void multiply_adds(Isa isa, int threads) {
+  const Chains chains = chains_of(isa);
+  best_of(1, threads, [&](int) { chains.run(); });
+}
+
 double fma_peak(Isa isa, int threads) {
   const Chains chains = chains_of(isa);
   const double time = best_of(5, threads, [&](int) { chains.run(); });
@@ -149,13 +203,18 @@ double fma_peak(Isa isa, int threads) {
 
 Roofline Roofline::measure(Isa isa, int threads) { return {fma_peak(isa, threads), read_bandwidth(threads)}; }
 
-double Roofline::seconds(double flops, double bytes) const {
+const Bandwidth& Roofline::level(double bytes) const {
   // Each level was measured with half of what it may hold, or less.
   const auto holds = [&](const Bandwidth& level) { return static_cast<double>(2 * level.bytes) >= bytes; };
-  auto level = std::find_if(levels.begin(), levels.end(), holds);
-  if (level == levels.end()) level = std::prev(levels.end());
-  return std::max(flops / gflops, bytes / level->read) * 1e-9;
+  const auto level = std::find_if(levels.begin(), levels.end(), holds);
+  return level == levels.end() ? levels.back() : *level;
 }
+
+double Roofline::seconds(double flops, double bytes) const {
+  return std::max(flops / gflops, bytes / level(bytes).read) * 1e-9;
+}
+
+bool Roofline::memory_bound(double flops, double bytes) const { return bytes / level(bytes).read > flops / gflops; }
 
 std::vector<Bandwidth> read_bandwidth(int threads) {
   const std::size_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10),

@@ -9,10 +9,19 @@ namespace slimneck::measure {
 
 namespace {
 
-double seconds_of(const std::function<void()>& side, int calls) {
-  const double begin = seconds_now();
-  for (int i = 0; i < calls; ++i) side();
-  return (seconds_now() - begin) / calls;
+/// Its calls under one clock, which then costs nothing beside them.
+Side timed_from_outside(std::function<void()> run) {
+  return {[run = std::move(run)](int calls, std::span<double> seconds) {
+    const double begin = seconds_now();
+    for (int i = 0; i < calls; ++i) run();
+    seconds[0] = (seconds_now() - begin) / calls;
+  }};
+}
+
+std::vector<Side> timed_from_outside(std::vector<std::function<void()>> sides) {
+  std::vector<Side> timed;
+  for (std::function<void()>& side : sides) timed.push_back(timed_from_outside(std::move(side)));
+  return timed;
 }
 
 }  // namespace
@@ -25,30 +34,45 @@ double quantile(std::vector<double> numbers, double q) {
   return numbers[below] + (at - static_cast<double>(below)) * (numbers[above] - numbers[below]);
 }
 
+double spread_of(const std::vector<double>& numbers) {
+  return (quantile(numbers, 0.75) - quantile(numbers, 0.25)) / quantile(numbers, 0.5);
+}
+
 Turns::Turns(std::vector<std::function<void()>> sides, double shortest)
-    : sides_(std::move(sides)), seconds_(sides_.size()) {
-  for (const std::function<void()>& side : sides_) {
-    const double time = std::max(seconds_of(side, 2), 1e-9);
+    : Turns(timed_from_outside(std::move(sides)), shortest) {}
+
+Turns::Turns(std::vector<Side> sides, double shortest) : sides_(std::move(sides)) {
+  std::size_t clocks = 0;
+  for (const Side& side : sides_) {
+    first_.push_back(clocks);
+    clocks += side.clocks;
+    std::vector<double> unused(side.clocks);
+    const double begin = seconds_now();
+    side.run(2, unused);
+    const double time = std::max((seconds_now() - begin) / 2, 1e-9);
     calls_.push_back(std::max(1, static_cast<int>(std::ceil(shortest / time))));
     expected_ += time * calls_.back();
   }
+  seconds_.resize(clocks);
+}
+
+void Turns::run(std::size_t side) {
+  std::vector<double> seconds(sides_[side].clocks);
+  sides_[side].run(calls_[side], seconds);
+  for (std::size_t k = 0; k < seconds.size(); ++k) seconds_[first_[side] + k].push_back(seconds[k]);
 }
 
 void Turns::take(int repetitions) {
   for (int i = 0; i < repetitions; ++i) {
     const std::size_t first = seconds_[0].size();
-    for (std::size_t k = 0; k < sides_.size(); ++k) {
-      const std::size_t side = (first + k) % sides_.size();
-      seconds_[side].push_back(seconds_of(sides_[side], calls_[side]));
-    }
+    for (std::size_t k = 0; k < sides_.size(); ++k) run((first + k) % sides_.size());
   }
 }
 
 Ratio Turns::ratio(std::size_t above, std::size_t below) const {
   std::vector<double> quotients;
   for (std::size_t i = 0; i < seconds_[above].size(); ++i) quotients.push_back(seconds_[above][i] / seconds_[below][i]);
-  const double median = measure::quantile(quotients, 0.5);
-  return {median, (measure::quantile(quotients, 0.75) - measure::quantile(quotients, 0.25)) / median};
+  return {measure::quantile(quotients, 0.5), spread_of(quotients)};
 }
 
 }  // namespace slimneck::measure

@@ -1,6 +1,7 @@
-// Files that are whole or not there.
+// Text files: written ones are whole or not there.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -10,5 +11,8 @@ namespace slimneck {
 
 /// `path` is replaced when everything is on the disk, otherwise it stays as it was. Throws IoError.
 SLIMNECK_EXPORT void write_text(const std::string& path, std::string_view text);
+
+/// The whole of a regular file. Throws IoError when it cannot be read or holds more than `most` bytes.
+SLIMNECK_EXPORT std::string read_text(const std::string& path, std::uint64_t most);
 
 }  // namespace slimneck

@@ -99,6 +99,11 @@ struct PlanOptions {
   std::size_t memory = 0;
   Tune tune = Tune::table;     ///< how kernels are chosen
   TuneCache* tuned = nullptr;  ///< read and filled by Tune::measure; null: what is measured serves this plan alone
+  /// To see what they gain: rewrites to leave out by name ("fuse_gs_pair"; explain() lists them). Throws Error for a
+  /// name that is none, and for one that a plan cannot do without.
+  std::vector<std::string> without = {};
+  /// Likewise: concat, slice and channel shuffle copy their channels instead of being bookkeeping.
+  bool copy_channels = false;
 };
 
 /// One step of a plan: a kernel, or a movement where memory could not be shared.

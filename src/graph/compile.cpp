@@ -56,9 +56,21 @@ Target target_of(const Exec& exec) {
   return target;
 }
 
+void check_names(const std::vector<std::string>& without) {
+  for (const std::string& name : without)
+    if (std::none_of(rewrites().begin(), rewrites().end(),
+                     [&](const Rewrite& r) { return r.name == name && !r.always; }))
+      throw Error("there is no rewrite '" + name + "' that a plan can do without");
+}
+
+bool left_out(const Rewrite& rewrite, const PlanOptions& options) {
+  return !rewrite.always && (options.exec.reference || std::find(options.without.begin(), options.without.end(),
+                                                                 rewrite.name) != options.without.end());
+}
+
 void rewrite(Program& program, const PlanOptions& options, bool late) {
   for (const Rewrite& r : rewrites()) {
-    if (r.late != late || (options.exec.reference && !r.always)) continue;
+    if (r.late != late || left_out(r, options)) continue;
     program.graph = r.apply(program.graph, options.mode);
     program.rewrites.emplace_back(r.name);
   }
@@ -106,6 +118,7 @@ void place(Program& program, const Parameters& parameters, const PlanOptions& op
 
 Program compile(const Graph& graph, const Parameters& parameters, const PlanOptions& options) {
   check(options.exec);
+  check_names(options.without);
   if (options.exec.dtype != parameters.dtype()) throw Error("the plan and its parameters differ in element type");
   Program program;
   program.target = target_of(options.exec);

@@ -14,8 +14,8 @@ std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 class Solver {
  public:
   Solver(const Graph& graph, const std::vector<Signature>& signatures, const std::vector<char>& live, int forward,
-         index_t block)
-      : graph_(graph), signatures_(signatures), live_(live), forward_(forward), block_(block) {
+         index_t block, bool ordered)
+      : graph_(graph), signatures_(signatures), live_(live), forward_(forward), block_(block), ordered_(ordered) {
     for (int i = 0; i < graph.size(); ++i) {
       first_.push_back(static_cast<int>(parent_.size()));
       for (std::size_t k = 0; k < graph.node(i).shapes.size(); ++k) parent_.push_back(static_cast<int>(parent_.size()));
@@ -130,7 +130,7 @@ class Solver {
     if (c.state == Class::State::busy) return false;
     if (c.state == Class::State::solved) return true;
     c.state = Class::State::busy;
-    for (const int definer : c.ordered ? std::vector<int>{} : c.definers)
+    for (const int definer : c.ordered || ordered_ ? std::vector<int>{} : c.definers)
       if (ChannelMap map = define(definer); !map.empty()) {
         classes_[at(index)].map = std::move(map);
         break;
@@ -174,6 +174,7 @@ class Solver {
   const std::vector<char>& live_;
   int forward_;
   index_t block_;
+  bool ordered_;
   std::vector<int> first_, parent_;
   std::vector<Class> classes_;
 };
@@ -321,11 +322,11 @@ std::vector<Shape> input_shapes(const Graph& graph, const Node& node) {
 }
 
 Layouts::Layouts(const Graph& graph, const std::vector<Signature>& signatures, const std::vector<char>& live,
-                 int forward, index_t block, bool reference) {
+                 int forward, index_t block, bool reference, bool ordered) {
   layouts_.resize(at(graph.size()));
   for (int i = 0; i < graph.size(); ++i) layouts_[at(i)].resize(graph.node(i).shapes.size());
   if (reference) return;
-  Solver solver(graph, signatures, live, forward, block);
+  Solver solver(graph, signatures, live, forward, block, ordered);
   for (int i = 0; i < graph.size(); ++i) {
     const Node& n = graph.node(i);
     if (!live[at(i)] || n.role != Role::computed) continue;

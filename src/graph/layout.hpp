@@ -66,9 +66,9 @@ std::vector<Shape> input_shapes(const Graph& graph, const Node& node);
 class Layouts {
  public:
   /// `live` flags the nodes that will run; `forward` counts the nodes before the backward. block 1 keeps everything
-  /// plain except for channel maps; `reference` keeps everything plain.
+  /// plain except for channel maps; `reference` keeps everything plain, `ordered` all channels in logical order.
   Layouts(const Graph& graph, const std::vector<Signature>& signatures, const std::vector<char>& live, int forward,
-          index_t block, bool reference);
+          index_t block, bool reference, bool ordered = false);
 
   [[nodiscard]] const Layout& of(Value v) const {
     return layouts_[static_cast<std::size_t>(v.node)][static_cast<std::size_t>(v.index)];

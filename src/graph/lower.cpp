@@ -31,11 +31,11 @@ class Lowerer {
         live_(running(g_)),
         constant_(options.mode == Mode::infer ? constants(g_) : std::vector<char>(at(g_.size()), 0)),
         signatures_(reference_ ? std::vector<Signature>(at(g_.size())) : signatures_of(g_)),
-        layouts_(g_, signatures_, live_, forward_nodes, block_, reference_),
+        layouts_(g_, signatures_, live_, forward_nodes, block_, reference_, options.copy_channels),
         updates_(by_node(g_.updates(), [](const Update& u) { return u.value; })),
         gradients_(by_node(g_.gradients(), [](const Gradient& g) { return g.gradient; })),
-        placement_(
-            program, live_, constant_, [this](Value v) { return layout_of(v); }, !reference_) {}
+        placement_(program, live_, constant_, [this](Value v) { return layout_of(v); },
+                   {.channels = !reference_ && !options.copy_channels, .in_place = !reference_}) {}
 
   void run() {
     for (int i = 0; i < g_.size(); ++i) {

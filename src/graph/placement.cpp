@@ -27,7 +27,7 @@ bool overlap(const Place& a, const Place& b) {
 }  // namespace
 
 Placement::Placement(Program& program, const std::vector<char>& live, const std::vector<char>& constant,
-                     const std::function<Layout(Value)>& layout_of, bool share)
+                     const std::function<Layout(Value)>& layout_of, const Sharing& sharing)
     : p_(program),
       g_(program.graph),
       live_(live),
@@ -36,14 +36,13 @@ Placement::Placement(Program& program, const std::vector<char>& live, const std:
       home_(at(program.graph.size())),
       looks_(at(program.graph.size()), 0) {
   for (int i = 0; i < g_.size(); ++i) place(i, layout_of);
-  if (!share) return;
   const auto runs = [&](int i) { return live_[at(i)] && g_.node(i).role == Role::computed; };
-  for (int i = 0; i < g_.size(); ++i) {
+  for (int i = 0; sharing.channels && i < g_.size(); ++i) {
     if (!runs(i)) continue;
     if (g_.node(i).op->kind == OpKind::concat) share_concat(i);
     if (g_.node(i).op->kind == OpKind::gather) share_gather(i);
   }
-  for (int i = 0; i < g_.size(); ++i)
+  for (int i = 0; sharing.in_place && i < g_.size(); ++i)
     if (runs(i) && g_.node(i).op->kind == OpKind::compute) share_in_place(i);
 }
 

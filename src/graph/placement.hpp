@@ -14,10 +14,15 @@ namespace slimneck::graph {
 
 class Placement {
  public:
+  /// What may share memory: parts with their concat, slices and shuffles with what they look at; results with operands.
+  struct Sharing {
+    bool channels = true, in_place = true;
+  };
+
   /// Fills program.places and buffers, and the ports that are given. `live`: nodes that run; `constant`: nodes whose
-  /// values are computed once; share: false gives every value memory of its own.
+  /// values are computed once.
   Placement(Program& program, const std::vector<char>& live, const std::vector<char>& constant,
-            const std::function<Layout(Value)>& layout_of, bool share);
+            const std::function<Layout(Value)>& layout_of, const Sharing& sharing);
 
   /// The place of a value, -1 for parameters, state and values that nobody needs.
   [[nodiscard]] int home(Value v) const {

@@ -163,4 +163,9 @@ void write_text(const std::string& path, std::string_view text) {
   io::write_file(path, std::as_bytes(std::span(text)));
 }
 
+std::string read_text(const std::string& path, std::uint64_t most) {
+  const std::vector<std::byte> bytes = io::read_file(path, most);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 }  // namespace slimneck
