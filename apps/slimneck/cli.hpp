@@ -26,6 +26,8 @@ class UsageError : public std::runtime_error {
 // Each adds itself with its options and a callback that does the work.
 
 void add_info(CLI::App& app);
+void add_convert(CLI::App& app);
+void add_export(CLI::App& app);
 void add_detect(CLI::App& app);
 void add_run(CLI::App& app);
 void add_gradcheck(CLI::App& app);

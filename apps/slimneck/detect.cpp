@@ -48,10 +48,10 @@ class Detector {
         parameters_(open_.parameters()),
         plans_(boxes(), parameters_, {.mode = Mode::infer, .exec = arguments.exec.exec(), .input_gradients = false}) {
     const Model& model = open_.model;
-    if (model.strides.empty()) throw Error(arguments.model.cfg + ": the model has no Detect");
+    if (model.strides.empty()) throw Error(open_.model.name + ": the model has no Detect");
     input_ = model.graph.shape({0, 0});
     if (input_.c != 3)
-      throw Error(arguments.model.cfg + ": the model takes " + std::to_string(input_.c) + " channels; pictures have 3");
+      throw Error(open_.model.name + ": the model takes " + std::to_string(input_.c) + " channels; pictures have 3");
     names_ = class_names(open_.metadata(), model.classes);
     for (const int c : arguments.nms.classes)
       if (c >= model.classes)
