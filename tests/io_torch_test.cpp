@@ -216,7 +216,8 @@ TEST_CASE("names that are not allowed are refused by name, whatever a pickle doe
 }
 
 TEST_CASE("pickles that do what PyTorch's never do") {
-  for (const char op : {'\x93', 'i', 'o', '\x82', '\x83', '\x84', '\x92', 'P', 'I', 'S', 'V', '\x8f', '\x95', '2', '0', 'l', 'd', 'T', 'U'})
+  for (const char op : {'\x93', 'i', 'o', '\x82', '\x83', '\x84', '\x92', 'P', 'I', 'S', 'V', '\x8f', '\x95', '2', '0',
+                        'l', 'd', 'T', 'U'})
     check_refused(file_with(start + std::string(1, op) + "."), "is not allowed");
   check_refused(file_with("\x80\x04}."), "protocol 4");
   check_refused(file_with(""), "no pickle");

@@ -220,7 +220,7 @@ void add_detect(CLI::App& app) {
   auto arguments = std::make_shared<DetectArguments>();
   DetectArguments& a = *arguments;
   a.model.add_to(*command);
-  command->add_option("--source", a.sources, "pictures, JPEG or PNG")->type_name("FILE")->required();
+  command->add_option("--source", a.sources, "pictures: JPEG, PNG, BMP, PNM")->type_name("FILE")->required();
   command->add_option("--conf-thres,--conf", a.nms.conf, "least confidence (0.25)")->check(real_in(0, 1));
   command->add_option("--iou-thres,--iou", a.nms.iou, "overlap above which the weaker box goes (0.45)")
       ->check(real_in(0, 1));

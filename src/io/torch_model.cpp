@@ -19,6 +19,7 @@ constexpr int max_depth = 64;
 constexpr std::size_t max_path = 4096;
 constexpr std::size_t max_items = 2'000'000;  // a hostile tree names one module many times; what is walked counts
 constexpr std::size_t max_json = 100'000;
+constexpr std::size_t max_keys = 20'000;  // an ordered map is searched from its beginning for every key
 
 const PickleValue* attribute(const PickleValue& object, std::string_view name) {
   return object.kind == Kind::object && object.state != nullptr ? object.state->find(name) : nullptr;
@@ -93,12 +94,13 @@ class ToJson {
   }
   ordered_json list(const PickleValue& value, int depth) {
     ordered_json json = ordered_json::array();
-    for (const PickleValue* item : value.items) json.push_back(convert(*item, depth + 1));
+    for (std::size_t i = 0; good_ && i < value.items.size(); ++i) json.push_back(convert(*value.items[i], depth + 1));
     return json;
   }
   ordered_json map(const PickleValue& value, int depth) {
     ordered_json json = ordered_json::object();
-    for (std::size_t i = 0; i + 1 < value.items.size(); i += 2) {
+    if (value.items.size() > 2 * max_keys) good_ = false;
+    for (std::size_t i = 0; good_ && i + 1 < value.items.size(); i += 2) {
       const PickleValue& key = *value.items[i];
       const std::string name = key.kind == Kind::integer ? std::to_string(key.integer) : std::string(key.text);
       json[name] = convert(*value.items[i + 1], depth + 1);
