@@ -20,6 +20,7 @@ using namespace slimneck;
 using nlohmann::json;
 using slimneck::test::check_failed;
 using slimneck::test::contains;
+using slimneck::test::detector_yaml;
 using slimneck::test::Outcome;
 using slimneck::test::Workplace;
 
@@ -103,16 +104,18 @@ TEST_CASE("what does not work is 1 and one line that names the file") {
   place.tensor("flat.safetensors", "x", {3, 32, 32});
   place.tensor("four.safetensors", "x", {1, 4, 32, 32});
   place.tensor("other.safetensors", "z", {1, 3, 32, 32});
+  std::filesystem::create_directory(place / "empty");
   const std::string run = "run --cfg plain.yaml --init seed=1 --output y.safetensors --input ";
   for (const Failure& failure : std::vector<Failure>{
            {"info --cfg nowhere", "nowhere"},
+           {"run --cfg plain.yaml --init seed=1 --input nowhere --output none/y", "none/y: cannot write"},
            {"info --cfg twice.yaml", "twice.yaml:2:1"},
            {"info --cfg deep.yaml", "deep.yaml:1:"},
            {"info --cfg plain.yaml --weights nowhere.safetensors", "nowhere.safetensors"},
            {"info --cfg plain.yaml --weights short.safetensors", "short.safetensors"},
            {"info --cfg plain.yaml --weights x.safetensors", "missing: 'model.0.conv.weight'"},
            {"detect --cfg detector.yaml --init seed=1 --nosave --source nowhere.png", "nowhere.png"},
-           {"detect --cfg detector.yaml --init seed=1 --nosave --source .", "directory"},
+           {"detect --cfg detector.yaml --init seed=1 --nosave --source empty", "empty: there are no pictures"},
            {"detect --cfg detector.yaml --init seed=1 --nosave --source broken.png", "broken.png"},
            {"detect --cfg plain.yaml --init seed=1 --nosave --source broken.png", "Detect"},
            {"detect --cfg detector.yaml --init seed=1 --project plain.yaml --source broken.png", "plain.yaml/exp"},

@@ -15,7 +15,8 @@ namespace {
 
 std::string little(std::int64_t value, int count) {
   std::string out;
-  for (int i = 0; i < count; ++i) out += static_cast<char>(static_cast<std::uint64_t>(value) >> (8 * i) & 0xff);
+  for (int i = 0; i < count; ++i)
+    out += static_cast<char>(i < 8 ? static_cast<std::uint64_t>(value) >> (8 * i) & 0xff : 0);
   return out;
 }
 

@@ -33,7 +33,7 @@ std::vector<std::byte> golden_bytes(const std::string& name) {
 
 std::string little(std::uint64_t value, int count) {
   std::string out;
-  for (int i = 0; i < count; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
+  for (int i = 0; i < count; ++i) out += static_cast<char>(i < 8 ? value >> (8 * i) & 0xff : 0);
   return out;
 }
 

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 
 namespace slimneck::cli {
@@ -219,6 +220,12 @@ Graph with_batch(const Graph& graph, index_t batch) {
 void require_weights(const ModelArguments& arguments) {
   if (arguments.weights.empty() && arguments.init.empty())
     throw UsageError("--weights FILE or --init seed=S is required");
+}
+
+void require_writable(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0)
+    throw IoError(path + ": cannot write: " + std::strerror(errno));
 }
 
 void ExecArguments::add_to(CLI::App& app, bool inside) {

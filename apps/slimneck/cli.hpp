@@ -110,6 +110,9 @@ OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>
 /// Throws UsageError unless --weights or --init is given.
 void require_weights(const ModelArguments& arguments);
 
+/// Throws IoError unless files can be made where `path` is to stand: better said before the work than after it.
+void require_writable(const std::string& path);
+
 /// How a plan runs: --threads, --isa, --algo and, for those who look into plans, --block and --reference.
 struct ExecArguments {
   int threads = 0;

@@ -33,6 +33,7 @@ bool all_finite(const Tensor& tensor) {
 
 void run(const ConvertArguments& arguments) {
   const Write write = writer_for(arguments.to);
+  require_writable(arguments.to);
   const SafeTensors file = read_weights(arguments.from);
   std::vector<TensorEntry> entries;
   std::vector<Tensor> converted;

@@ -43,10 +43,12 @@ void check_targets(const ExportArguments& arguments, const OpenModel& open) {
     throw UsageError("--include names a format twice");
   if (!arguments.output.empty() && arguments.include.size() > 1)
     throw UsageError("--output goes with one format of --include");
-  for (const std::string& format : arguments.include)
+  for (const std::string& format : arguments.include) {
+    require_writable(target(arguments, open, format).string());
     if (std::error_code problem; !arguments.model.weights.empty() &&
                                  fs::equivalent(arguments.model.weights, target(arguments, open, format), problem))
       throw UsageError(arguments.model.weights + ": the export would replace the weights; --output names another file");
+  }
 }
 
 void run(const ExportArguments& arguments) {
