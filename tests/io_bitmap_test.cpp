@@ -146,9 +146,10 @@ TEST_CASE("bmp: what is damaged or not read is named") {
 }
 
 TEST_CASE("pnm: every kind, comments, any largest value; no truncated one is taken") {
-  for (const auto& [file, rgb] : bitmaps()) {
+  for (const auto& bitmap : bitmaps()) {
+    const std::string& file = bitmap.first;
     CAPTURE(file.substr(0, 10));
-    CHECK(decode(file).rgb == rgb);
+    CHECK(decode(file).rgb == bitmap.second);
     const bool letters = file[1] <= '3';
     // A shorter last number is a number, too.
     for (std::size_t length = 3; length < file.size() - (letters ? 2 : 0); ++length)
