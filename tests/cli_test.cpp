@@ -9,11 +9,11 @@
 #include <set>
 #include <sstream>
 
-#include "program.hpp"
 #include "slimneck/image.hpp"
 #include "slimneck/model.hpp"
 #include "slimneck/plan.hpp"
 #include "slimneck/weights.hpp"
+#include "workplace.hpp"
 
 #ifdef SLIMNECK_CLI
 
@@ -22,43 +22,6 @@ using namespace slimneck::test;
 using nlohmann::json;
 
 namespace {
-
-constexpr const char* detector_yaml = R"(nc: 2
-depth_multiple: 1.0
-width_multiple: 1.0
-anchors:
-  - [10, 13, 16, 30, 33, 23]
-  - [30, 61, 62, 45, 59, 119]
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, GSConv, [16, 3, 2]]
-head:
-  - [[2, 3], 1, Detect, [nc, anchors]]
-)";
-constexpr const char* plain_yaml = R"(depth_multiple: 1.0
-width_multiple: 1.0
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-head:
-  - [-1, 1, GSConv, [8, 1, 1]]
-)";
-
-/// A folder with two models and a program to run in it.
-class Workplace : public ProgramFolder {
- public:
-  Workplace() : ProgramFolder("cli") {
-    text("detector.yaml", detector_yaml);
-    text("plain.yaml", plain_yaml);
-  }
-
-  void tensor(const std::string& name, const char* key, const std::vector<index_t>& dims, float scale = 1) const {
-    std::vector<float> values(static_cast<std::size_t>(shape_of(dims).numel()));
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = scale * static_cast<float>((i * 37) % 64) / 64;
-    write_safetensors(*this / name, std::vector{TensorEntry{key, dims, std::span<const float>(values)}});
-  }
-};
 
 std::vector<float> numbers(const SafeTensors& file, const std::string& name) {
   const Tensor tensor = file.tensor(name);
@@ -76,7 +39,7 @@ TEST_CASE("help and version") {
   CHECK(help.err.empty());
   CHECK(contains(help.out, "Examples:"));
   for (const std::string command :
-       {"demo", "compare", "detect", "info", "flops", "explain", "bench", "run", "gradcheck"}) {
+       {"demo", "compare", "detect", "info", "flops", "convert", "export", "explain", "bench", "run", "gradcheck"}) {
     CHECK(contains(help.out, "  " + command + " "));
     const Outcome one = place.run(command + " --help");
     CHECK(one.code == 0);
@@ -144,16 +107,18 @@ TEST_CASE("what does not work is 1 and one line that names the file") {
   place.tensor("flat.safetensors", "x", {3, 32, 32});
   place.tensor("four.safetensors", "x", {1, 4, 32, 32});
   place.tensor("other.safetensors", "z", {1, 3, 32, 32});
+  std::filesystem::create_directory(place / "empty");
   const std::string run = "run --cfg plain.yaml --init seed=1 --output y.safetensors --input ";
   for (const Failure& failure : std::vector<Failure>{
            {"info --cfg nowhere", "nowhere"},
+           {"run --cfg plain.yaml --init seed=1 --input nowhere --output none/y", "none/y: cannot write"},
            {"info --cfg twice.yaml", "twice.yaml:2:1"},
            {"info --cfg deep.yaml", "deep.yaml:1:"},
            {"info --cfg plain.yaml --weights nowhere.safetensors", "nowhere.safetensors"},
            {"info --cfg plain.yaml --weights short.safetensors", "short.safetensors"},
            {"info --cfg plain.yaml --weights x.safetensors", "missing: 'model.0.conv.weight'"},
            {"detect --cfg detector.yaml --init seed=1 --nosave --source nowhere.png", "nowhere.png"},
-           {"detect --cfg detector.yaml --init seed=1 --nosave --source .", "directory"},
+           {"detect --cfg detector.yaml --init seed=1 --nosave --source empty", "empty: there are no pictures"},
            {"detect --cfg detector.yaml --init seed=1 --nosave --source broken.png", "broken.png"},
            {"detect --cfg plain.yaml --init seed=1 --nosave --source broken.png", "Detect"},
            {"detect --cfg detector.yaml --init seed=1 --project plain.yaml --source broken.png", "plain.yaml/exp"},

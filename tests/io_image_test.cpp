@@ -289,6 +289,29 @@ TEST_CASE("jpeg: ink colours become red, green and blue") {
   CHECK(std::abs(shown.g - 200 * 100 / 255) <= 1);
   CHECK(shown.b <= 1);
 }
+
+TEST_CASE("jpeg: a progressive picture without its last scans is refused, though a decoder would show it") {
+  const std::unique_ptr<void, decltype(&tjDestroy)> handle(tjInitCompress(), &tjDestroy);
+  constexpr int size = 32;
+  std::vector<unsigned char> rgb(std::size_t{3} * size * size);
+  for (std::size_t i = 0; i < rgb.size(); ++i) rgb[i] = static_cast<unsigned char>(i * i % 251);
+  unsigned long length = tjBufSize(size, size, TJSAMP_420);
+  Bytes file(length);
+  auto* memory = reinterpret_cast<unsigned char*>(file.data());
+  REQUIRE(tjCompress2(handle.get(), rgb.data(), size, 0, size, TJPF_RGB, &memory, &length, TJSAMP_420, 90,
+                      TJFLAG_NOREALLOC | TJFLAG_PROGRESSIVE) == 0);
+  file.resize(length);
+  CHECK(decode_image(file, "p").width == size);
+  int scans = 0;
+  for (std::size_t at = 0; at + 1 < file.size(); ++at) {
+    if (file[at] != std::byte{0xff} || file[at + 1] != std::byte{0xda}) continue;  // SOS
+    Bytes cut(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(at));
+    cut.insert(cut.end(), {std::byte{0xff}, std::byte{0xd9}});  // EOI
+    const std::string message = refusal(cut);
+    CHECK(contains(message, scans++ == 0 ? "no picture data" : "scans are missing"));
+  }
+  CHECK(scans > 3);
+}
 #endif
 
 TEST_CASE("pictures: other formats are refused by name") {
@@ -297,12 +320,12 @@ TEST_CASE("pictures: other formats are refused by name") {
     const auto bytes = std::as_bytes(std::span(content));
     return refusal(Bytes(bytes.begin(), bytes.end()));
   };
-  CHECK(contains(named("GIF89a"), "p: picture format not supported (GIF), wanted JPEG or PNG"));
+  CHECK(contains(named("GIF89a"), "p: picture format not supported (GIF), wanted JPEG, PNG, BMP or PNM"));
   CHECK(contains(named("RIFF1234WEBPVP8 "), "(WebP)"));
   CHECK(contains(named(std::string("II*\0", 4)), "(TIFF)"));
-  CHECK(contains(named("BM"), "(BMP)"));
+  CHECK(contains(named("PF\n"), "(PFM)"));
   CHECK(contains(named("8BPS"), "(PSD)"));
-  CHECK(contains(named("P6\n"), "(PNM)"));
+  CHECK(contains(named("P7\n"), "(PAM)"));
   CHECK(contains(named("version https://git-lfs.github.com"), "(Git LFS pointer)"));
   CHECK(contains(named("hello"), "(unknown)"));
   CHECK(contains(refusal({}), "empty file"));

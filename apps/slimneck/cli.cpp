@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 
 namespace slimneck::cli {
@@ -167,7 +168,8 @@ index_t rounded_up(index_t size, index_t stride) { return (size + stride - 1) / 
 namespace {
 
 constexpr const char* model_group = "Model";
-constexpr const char* cfg_help = "model file, or a model of the library: yolov5n, slimneck-s, ...";
+constexpr const char* cfg_help =
+    "model file, or a model of the library: yolov5n, slimneck-s, ... (what the weights hold)";
 
 }  // namespace
 
@@ -193,8 +195,9 @@ void ModelArguments::add_options(CLI::App& app) {
   app.add_option("--nc", classes, "number of classes, instead of the model file's")
       ->check(integer_in(1, 65535))
       ->group(model_group);
-  CLI::Option* file =
-      app.add_option("--weights", weights, "weights, as safetensors")->type_name("FILE")->group(model_group);
+  CLI::Option* file = app.add_option("--weights", weights, "weights, safetensors or PyTorch's .pt")
+                          ->type_name("FILE")
+                          ->group(model_group);
   app.add_option("--init", init, "random weights instead: seed=S")
       ->check(CLI::Validator(
           [](std::string& text) { return seed_of(text) ? std::string() : "'" + text + "' is not seed=NUMBER"; },
@@ -229,6 +232,12 @@ void fill_like_picture(View<float> v) {
 void require_weights(const ModelArguments& arguments) {
   if (arguments.weights.empty() && arguments.init.empty())
     throw UsageError("--weights FILE or --init seed=S is required");
+}
+
+void require_writable(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0)
+    throw IoError(path + ": cannot write: " + std::strerror(errno));
 }
 
 void ExecArguments::add_to(CLI::App& app, bool inside) {
@@ -278,6 +287,17 @@ std::unique_ptr<Tuned>& tuned() {
   return tuned;
 }
 
+/// The model of --cfg, or the one that the weights hold.
+Model model_of(const ModelArguments& arguments, const OpenModel& open, const ModelOptions& options) {
+  if (!arguments.cfg.empty()) return load_model(arguments.cfg, options);
+  const std::map<std::string, std::string> metadata = open.metadata();
+  const auto yaml = metadata.find(std::string(metadata_key::yaml));
+  if (yaml == metadata.end())
+    throw UsageError(open.weights ? "--cfg is required: " + arguments.weights + " does not say of which network it is"
+                                  : "--cfg is required");
+  return parse_model(yaml->second, arguments.weights, options);
+}
+
 }  // namespace
 
 void save_tuned() {
@@ -302,9 +322,9 @@ PlanOptions ExecArguments::plan(Mode mode, DType type) const {
 }
 
 OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>& input) {
-  if (arguments.cfg.empty()) throw UsageError("--cfg is required");
+  if (arguments.cfg.empty() && arguments.weights.empty()) throw UsageError("--cfg is required");
   OpenModel open;
-  if (!arguments.weights.empty()) open.weights = SafeTensors::read(arguments.weights);
+  if (!arguments.weights.empty()) open.weights = read_weights(arguments.weights);
   if (!arguments.init.empty()) open.seed = *seed_of(arguments.init);
 
   ModelOptions options{.dialect = arguments.dialect,
@@ -319,7 +339,7 @@ OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>
     options.height = input->h;
     options.width = input->w;
   }
-  open.model = load_model(arguments.cfg, options);
+  open.model = model_of(arguments, open, options);
   if (!arguments.img.empty()) {
     // Only a loaded model knows the stride to which its pictures are rounded up.
     const index_t stride = open.model.strides.empty() ? 1 : open.model.max_stride();
@@ -329,7 +349,7 @@ OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>
       note(format("warning: --img must be a multiple of the model's stride %lld; using %lldx%lld",
                   static_cast<long long>(stride), static_cast<long long>(options.height),
                   static_cast<long long>(options.width)));
-    open.model = load_model(arguments.cfg, options);
+    open.model = model_of(arguments, open, options);
   }
   for (const std::string& warning : open.model.warnings) note("warning: " + warning);
   return open;

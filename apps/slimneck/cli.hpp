@@ -27,6 +27,8 @@ class UsageError : public std::runtime_error {
 
 void add_info(CLI::App& app);
 void add_flops(CLI::App& app);
+void add_convert(CLI::App& app);
+void add_export(CLI::App& app);
 void add_detect(CLI::App& app);
 void add_run(CLI::App& app);
 void add_gradcheck(CLI::App& app);
@@ -119,6 +121,9 @@ void fill_like_picture(View<float> v);
 
 /// Throws UsageError unless --weights or --init is given.
 void require_weights(const ModelArguments& arguments);
+
+/// Throws IoError unless files can be made where `path` is to stand: better said before the work than after it.
+void require_writable(const std::string& path);
 
 /// How a plan runs: --threads, --isa, --algo, --tune and, for those who look into plans, --memory, --block and
 /// --reference.

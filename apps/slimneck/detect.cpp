@@ -1,22 +1,16 @@
 // slimneck detect: finds objects in pictures, as YOLOv5's detect does.
 #include "slimneck/detect.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "cli.hpp"
+#include "gallery.hpp"
 #include "slimneck/image.hpp"
+#include "sources.hpp"
 #include "stopwatch.hpp"
 
 namespace slimneck::cli {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -24,8 +18,8 @@ struct DetectArguments {
   ModelArguments model;
   std::vector<std::string> sources;
   NmsOptions nms{.classes = {}, .max_det = 1000};
-  std::string project = "runs/detect", name = "exp";
-  bool no_save = false, exist_ok = false, rect = false, square = false, json = false;
+  GalleryOptions save;
+  bool no_save = false, rect = false, square = false, json = false;
   ExecArguments exec;
 };
 
@@ -48,10 +42,10 @@ class Detector {
         parameters_(open_.parameters()),
         plans_(boxes(), parameters_, arguments.exec.plan(Mode::infer)) {
     const Model& model = open_.model;
-    if (model.strides.empty()) throw Error(arguments.model.cfg + ": the model has no Detect");
+    if (model.strides.empty()) throw Error(open_.model.name + ": the model has no Detect");
     input_ = model.graph.shape({0, 0});
     if (input_.c != 3)
-      throw Error(arguments.model.cfg + ": the model takes " + std::to_string(input_.c) + " channels; pictures have 3");
+      throw Error(open_.model.name + ": the model takes " + std::to_string(input_.c) + " channels; pictures have 3");
     names_ = class_names(open_.metadata(), model.classes);
     for (const int c : arguments.nms.classes)
       if (c >= model.classes)
@@ -93,56 +87,6 @@ class Detector {
   PlanCache plans_;
 };
 
-/// project/name, or project/name2, name3, ...: the first that could be made is ours.
-fs::path make_run_directory(const DetectArguments& arguments) {
-  fs::path wanted = fs::path(arguments.project) / arguments.name;
-  std::error_code problem;
-  fs::create_directories(arguments.exist_ok ? wanted : wanted.parent_path(), problem);
-  if (problem) throw IoError(wanted.string() + ": cannot be made: " + problem.message());
-  if (arguments.exist_ok) return wanted;
-  constexpr int most = 10000;
-  for (int i = 1; i < most; ++i) {
-    fs::path path = i == 1 ? wanted : fs::path(wanted.string() + std::to_string(i));
-    if (mkdir(path.c_str(), 0777) == 0) return path;
-    if (errno != EEXIST) throw IoError(path.string() + ": cannot be made: " + std::strerror(errno));
-  }
-  throw IoError(wanted.string() + ": there are too many runs of this name");
-}
-
-/// Draws what was found and saves it under the picture's name; two pictures of one name do not share a file.
-class Gallery {
- public:
-  explicit Gallery(fs::path directory) : directory_(std::move(directory)) {}
-
-  [[nodiscard]] const fs::path& directory() const noexcept { return directory_; }
-
-  void save(const fs::path& source, Image image, const Found& found, const Detector& detector) {
-    const index_t thickness = line_width(image);
-    // The best ones last, so that they lie on top.
-    for (auto d = found.detections.rbegin(); d != found.detections.rend(); ++d)
-      draw_box(image, {d->x1, d->y1, d->x2, d->y2},
-               detector.name(d->cls) + format(" %.2f", static_cast<double>(d->score)), class_colour(d->cls), thickness);
-    const Uninterrupted shield;
-    write_image(directory_ / file_name(source), image);
-  }
-
- private:
-  std::string file_name(const fs::path& source) {
-    static const std::set<std::string> writable{".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"};
-    const std::string stem = source.stem().string();
-    const std::string extension = source.extension().string();
-    const std::string ending = writable.contains(extension) ? extension : extension + ".jpg";
-    std::string name = stem + ending;
-    for (int i = 2; !used_.insert(name).second; ++i) name = numbered(stem, i) + ending;
-    return name;
-  }
-
-  static std::string numbered(std::string stem, int i) { return stem.append("-").append(std::to_string(i)); }
-
-  fs::path directory_;
-  std::set<std::string> used_;
-};
-
 /// "4 persons, 1 bus, "
 std::string summary(const Found& found, const Detector& detector) {
   std::map<int, int> counts;
@@ -167,50 +111,86 @@ nlohmann::ordered_json to_json(const std::string& source, const Image& image, co
           {"ms", {{"pre", found.ms.pre}, {"inference", found.ms.inference}, {"nms", found.ms.nms}}}};
 }
 
-void check_sources(const DetectArguments& arguments) {
-  for (const std::string& source : arguments.sources) {
-    std::error_code problem;
-    if (!fs::exists(source, problem)) throw IoError(source + ": there is no such file");
-    if (fs::is_directory(source, problem)) throw IoError(source + ": is a directory; --source takes picture files");
+class Run {
+ public:
+  explicit Run(const DetectArguments& arguments)
+      : arguments_(arguments), pictures_(find_pictures(arguments.sources)), detector_(arguments) {
+    if (arguments.save.saves())
+      gallery_.emplace(arguments.save, [this](int cls) -> const std::string& { return detector_.name(cls); });
   }
-}
 
-void run(const DetectArguments& arguments) {
-  require_weights(arguments.model);
-  check_sources(arguments);
-  if (arguments.project.empty() || arguments.name.empty()) throw UsageError("--project and --name may not be empty");
-  Detector detector(arguments);
-  std::optional<Gallery> gallery;
-  if (!arguments.no_save) gallery.emplace(make_run_directory(arguments));
+  void operator()() {
+    for (std::size_t i = 0; i < pictures_.size(); ++i) picture(i);
+    if (done_ > 0) speed();
+    if (gallery_) {
+      gallery_->finish();
+      say("Results saved to " + bold(gallery_->directory().string()));
+    }
+    if (arguments_.json) print(json_.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    flush_output();
+    if (done_ < pictures_.size())
+      throw Error(format("%zu of %zu pictures could not be read", pictures_.size() - done_, pictures_.size()));
+  }
 
-  // With --json, standard output has nothing else.
-  const auto say = [&](const std::string& line) {
-    if (arguments.json) return note(line);
+ private:
+  /// With --json, standard output has nothing else.
+  void say(const std::string& line) const {
+    if (arguments_.json) return note(line);
     print(line + "\n");
     flush_output();
-  };
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  Times total;
-  const std::size_t count = arguments.sources.size();
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::string& source = arguments.sources[i];
-    const Image image = read_image(source);
-    const Found found = detector(image);
-    say(format("image %zu/%zu %s: %lldx%lld ", i + 1, count, printable(source).c_str(),
-               static_cast<long long>(found.net_h), static_cast<long long>(found.net_w)) +
-        summary(found, detector) + format("%.1fms", found.ms.inference));
-    total.pre += found.ms.pre;
-    total.inference += found.ms.inference;
-    total.nms += found.ms.nms;
-    if (arguments.json) json.push_back(to_json(source, image, found, detector));
-    if (gallery) gallery->save(source, image, found, detector);
   }
-  const auto pictures = static_cast<double>(count);
-  say(format("Speed: %.1fms pre-process, %.1fms inference, %.1fms NMS per image at shape (1, 3, %lld, %lld)",
-             total.pre / pictures, total.inference / pictures, total.nms / pictures,
-             static_cast<long long>(detector.input().h), static_cast<long long>(detector.input().w)));
-  if (gallery) say("Results saved to " + bold(gallery->directory().string()));
-  if (arguments.json) print(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+
+  /// A broken picture is no reason to give up the others.
+  std::optional<Image> read(const std::string& source) const {
+    try {
+      return read_image(source);
+    } catch (const Error& problem) {
+      if (pictures_.size() == 1) throw;
+      note("skipped: " + printable(problem.what()));
+    }
+    return std::nullopt;
+  }
+
+  void picture(std::size_t i) {
+    const std::string& source = pictures_[i];
+    std::optional<Image> image = read(source);
+    if (!image) return;
+    const Found found = detector_(*image);
+    say(format("image %zu/%zu %s: %lldx%lld ", i + 1, pictures_.size(), printable(source).c_str(),
+               static_cast<long long>(found.net_h), static_cast<long long>(found.net_w)) +
+        summary(found, detector_) + format("%.1fms", found.ms.inference));
+    ++done_;
+    total_.pre += found.ms.pre;
+    total_.inference += found.ms.inference;
+    total_.nms += found.ms.nms;
+    if (arguments_.json) json_.push_back(to_json(source, *image, found, detector_));
+    if (gallery_) gallery_->save(source, std::move(*image), found.detections);
+  }
+
+  void speed() const {
+    const auto pictures = static_cast<double>(done_);
+    say(format("Speed: %.1fms pre-process, %.1fms inference, %.1fms NMS per image at shape (1, 3, %lld, %lld)",
+               total_.pre / pictures, total_.inference / pictures, total_.nms / pictures,
+               static_cast<long long>(detector_.input().h), static_cast<long long>(detector_.input().w)));
+  }
+
+  const DetectArguments& arguments_;
+  std::vector<std::string> pictures_;
+  Detector detector_;
+  std::optional<Gallery> gallery_;
+  nlohmann::ordered_json json_ = nlohmann::ordered_json::array();
+  Times total_;
+  std::size_t done_ = 0;  ///< pictures that could be read
+};
+
+void run(DetectArguments& arguments) {
+  require_weights(arguments.model);
+  if (arguments.save.project.empty() || arguments.save.name.empty())
+    throw UsageError("--project and --name may not be empty");
+  if (arguments.save.confidence && !arguments.save.text) throw UsageError("--save-conf goes with --save-txt");
+  arguments.save.pictures = !arguments.no_save;
+  Run detection(arguments);
+  detection();
 }
 
 }  // namespace
@@ -220,24 +200,37 @@ void add_detect(CLI::App& app) {
   auto arguments = std::make_shared<DetectArguments>();
   DetectArguments& a = *arguments;
   a.model.add_to(*command);
-  command->add_option("--source", a.sources, "pictures, JPEG or PNG")->type_name("FILE")->required();
+  command->add_option("--source", a.sources, "pictures (JPEG, PNG, BMP, PNM), folders, patterns, .txt lists")
+      ->type_name("SOURCE")
+      ->required();
   command->add_option("--conf-thres,--conf", a.nms.conf, "least confidence (0.25)")->check(real_in(0, 1));
   command->add_option("--iou-thres,--iou", a.nms.iou, "overlap above which the weaker box goes (0.45)")
       ->check(real_in(0, 1));
   command->add_option("--classes", a.nms.classes, "only these class numbers")->check(integer_in(0, 65534));
   command->add_option("--max-det", a.nms.max_det, "most detections per picture (1000)")->check(integer_in(1, 1000000));
   command->add_flag("--agnostic-nms", a.nms.agnostic, "boxes of different classes suppress each other, too");
-  command->add_flag("--nosave", a.no_save, "draw and save nothing");
-  command->add_option("--project", a.project, "folder of the runs (runs/detect)")->type_name("DIR");
-  command->add_option("--name", a.name, "folder of this run within it (exp)")->type_name("DIR");
-  command->add_flag("--exist-ok", a.exist_ok, "write into project/name even if it exists");
+  command->add_flag("--nosave", a.no_save, "save no drawn pictures");
+  command->add_option("--project", a.save.project, "folder of the runs (runs/detect)")->type_name("DIR");
+  command->add_option("--name", a.save.name, "folder of this run within it (exp)")->type_name("DIR");
+  command->add_flag("--exist-ok", a.save.exist_ok, "write into project/name even if it exists");
+  command->add_flag("--save-txt", a.save.text, "save labels/NAME.txt: class, centre and size as parts of the picture");
+  command->add_option("--save-format", a.save.text_format, "labels: 0 as said, 1 corners in pixels (0)")
+      ->check(integer_in(0, 1));
+  command->add_flag("--save-conf", a.save.confidence, "confidence as the last number of a label");
+  command->add_flag("--save-csv", a.save.csv, "save predictions.csv");
+  command->add_flag("--save-crop", a.save.crops, "save every box as crops/CLASS/NAME.jpg");
+  command->add_option("--line-thickness", a.save.thickness, "thickness of boxes (by the picture's size)")
+      ->check(integer_in(1, 1000));
+  command->add_flag("--hide-labels", a.save.hide_labels, "draw boxes without names");
+  command->add_flag("--hide-conf", a.save.hide_confidence, "draw names without confidence");
   CLI::Option* rect = command->add_flag("--rect", a.rect, "pad only up to a multiple of the stride (the default)");
   command->add_flag("--square", a.square, "pad to the whole --img")->excludes(rect);
   a.exec.add_to(*command, false);
   command->add_flag("--json", a.json, "print JSON to standard output, and the rest to standard error");
   command->footer(
       "Examples:\n"
-      "  slimneck detect --cfg yolov5n --weights yolov5n.safetensors --source bus.jpg zidane.jpg\n"
+      "  slimneck detect --weights yolov5n.pt --source bus.jpg zidane.jpg\n"
+      "  slimneck detect --weights yolov5n.pt --source photos --save-txt --save-conf --nosave\n"
       "  slimneck detect --cfg slimneck-s --weights w.safetensors --source *.png --conf 0.4 --json --nosave");
   command->callback([arguments] { run(*arguments); });
 }

@@ -84,6 +84,8 @@ int run_program(int argc, char** argv) {
   add_detect(app);
   add_info(app);
   add_flops(app);
+  add_convert(app);
+  add_export(app);
   add_explain(app);
   add_bench(app);
   add_run(app);

@@ -181,6 +181,7 @@ void run(const RunArguments& arguments) {
   require_weights(arguments.model);
   if (!arguments.grad_output.empty() && arguments.mode != "train")
     throw UsageError("--grad-output goes with --mode train");
+  require_writable(arguments.output);
   const SafeTensors file = SafeTensors::read(arguments.input);
   const SafeTensors::Entry* x = file.find("x");
   if (x == nullptr) throw FormatError(arguments.input + ": there is no tensor 'x'");

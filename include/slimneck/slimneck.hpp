@@ -7,5 +7,6 @@
 #include "slimneck/gradcheck.hpp"
 #include "slimneck/image.hpp"
 #include "slimneck/model.hpp"
+#include "slimneck/onnx.hpp"
 #include "slimneck/version.hpp"
 #include "slimneck/weights.hpp"

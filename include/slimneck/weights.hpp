@@ -1,5 +1,5 @@
-// Tensor files in the safetensors format: an 8-byte little-endian header length, a JSON header, raw little-endian data.
-// PyTorch's names and order of extents are kept, so files pass to and from other tools unchanged.
+// Tensor files: safetensors (an 8-byte little-endian header length, a JSON header, raw little-endian data) and
+// PyTorch's .pt. PyTorch's names and order of extents are kept, so files pass to and from other tools unchanged.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,8 @@ namespace slimneck {
 /// extents the leading ones are multiplied into n. Throws ShapeError on negative extents or overflow.
 SLIMNECK_EXPORT Shape shape_of(std::span<const index_t> dims);
 
-/// A safetensors file in memory. It owns the file's bytes; its entries point into them and live as long as it does.
+/// A tensor file in memory: a safetensors file, or what another format held as if it had been one. It owns the file's
+/// bytes; its entries point into them and live as long as it does.
 class SLIMNECK_EXPORT SafeTensors {
  public:
   /// One tensor of the file, as it lies there.
@@ -39,13 +40,17 @@ class SLIMNECK_EXPORT SafeTensors {
   /// Reads and parses a regular file; IoError when it cannot be read or is larger than `max_bytes`.
   static SafeTensors read(const std::filesystem::path& path, std::uint64_t max_bytes = std::uint64_t{1} << 32);
 
+  /// From parts: `entries`, whose names differ, look into `memory`.
+  static SafeTensors assemble(std::string_view file_name, std::vector<std::vector<std::byte>> memory,
+                              std::vector<Entry> entries, std::map<std::string, std::string> metadata);
+
   SafeTensors(SafeTensors&&) noexcept = default;             ///< entries stay valid
   SafeTensors& operator=(SafeTensors&&) noexcept = default;  ///< entries stay valid
   SafeTensors(const SafeTensors&) = delete;
   SafeTensors& operator=(const SafeTensors&) = delete;
   ~SafeTensors() = default;
 
-  /// All tensors in the order of their bytes.
+  /// All tensors, in the order of the file.
   [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
   /// What the file says about itself.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
@@ -63,22 +68,39 @@ class SLIMNECK_EXPORT SafeTensors {
   SafeTensors() = default;
 
   std::string file_name_;
-  std::vector<std::byte> content_;
+  std::vector<std::vector<std::byte>> memory_;
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> by_name_;  // indices into entries_, sorted by name
   std::map<std::string, std::string> metadata_;
 };
 
+/// The tensors of a PyTorch file (.pt, torch 1.6 or newer): a state dict, or a checkpoint or a whole pickled network,
+/// of which the averaged one, `ema`, is taken where there is one. The pickle is read as data: names in it must stand in
+/// a list, and nothing is imported, called or executed. Metadata come from a pickled network: names, yaml and
+/// gsconv_dialect. Throws FormatError on what is not allowed (naming it), on every damage (checksums are verified), and
+/// on compressed, encrypted, big-endian, older and TorchScript files.
+SLIMNECK_EXPORT SafeTensors parse_torch(std::vector<std::byte> content, std::string_view file_name);
+
+/// Reads a safetensors or PyTorch file, told apart by its content. Throws as parse_torch and SafeTensors::read.
+SLIMNECK_EXPORT SafeTensors read_weights(const std::filesystem::path& path,
+                                         std::uint64_t max_bytes = std::uint64_t{1} << 32);
+
 /// How numbers are stored in a file.
-enum class StoredType : std::uint8_t { f64, f32, f16, bf16, i64 };
+enum class StoredType : std::uint8_t { f64, f32, f16, bf16, i64, i32, u8, boolean };
+
+/// The type that an entry's `dtype` names. Throws FormatError when there is none.
+SLIMNECK_EXPORT StoredType stored_type(std::string_view dtype);
 
 /// One tensor to be written. `values` is a look at the caller's memory in row-major order; floating point numbers are
-/// stored as any floating type (rounded to nearest even), integers as i64.
+/// stored as any floating type (rounded to nearest even), integers as i64. Bytes are written as they are: elements that
+/// are stored as `type` already.
 struct TensorEntry {
   std::string name;           ///< not empty, unique
   std::vector<index_t> dims;  ///< of any rank
   /// Row-major, as many as dims say.
-  std::variant<std::span<const float>, std::span<const double>, std::span<const std::int64_t>> values;
+  std::variant<std::span<const float>, std::span<const double>, std::span<const std::int64_t>,
+               std::span<const std::byte>>
+      values;
   StoredType type = StoredType::f32;  ///< of floating point values
 };
 
@@ -92,12 +114,18 @@ SLIMNECK_EXPORT TensorEntry tensor_entry(std::string name, const Tensor& tensor,
 SLIMNECK_EXPORT void write_safetensors(const std::filesystem::path& path, std::span<const TensorEntry> entries,
                                        const std::map<std::string, std::string>& metadata = {});
 
+/// Writes a state dict that PyTorch loads, also with weights_only=True: an OrderedDict of tensors in the order of
+/// `entries`, with `metadata` as its attribute slimneck_metadata. Throws as write_safetensors.
+SLIMNECK_EXPORT void write_torch(const std::filesystem::path& path, std::span<const TensorEntry> entries,
+                                 const std::map<std::string, std::string>& metadata = {});
+
 class Parameters;
 
 /// Metadata keys that slimneck writes and reads.
 namespace metadata_key {
 inline constexpr std::string_view names = "names";             ///< class names: a JSON list, or an object by number
 inline constexpr std::string_view dialect = "gsconv_dialect";  ///< see Dialect
+inline constexpr std::string_view yaml = "yaml";               ///< the model file that the weights are of
 }  // namespace metadata_key
 
 /// Copies the weights of a PyTorch state dict into the tensors of `parameters`, converted to their element type, and

@@ -36,6 +36,10 @@ Image upright(Image image, int value);
 Image decode_png(std::span<const std::byte> content, std::string_view name);
 std::vector<std::byte> encode_png(const Image& image);
 
+/// Of the kinds BM, and P1 to P6.
+Image decode_bmp(std::span<const std::byte> content, std::string_view name);
+Image decode_pnm(std::span<const std::byte> content, std::string_view name);
+
 Image decode_jpeg(std::span<const std::byte> content, std::string_view name);
 std::vector<std::byte> encode_jpeg(const Image& image, int quality);
 

@@ -21,13 +21,15 @@ std::string_view foreign_format(std::span<const std::byte> content) {
     std::size_t at = 0;
   };
   using namespace std::string_view_literals;
-  static constexpr std::array<Magic, 13> known{{{"GIF8"sv, "GIF"},
+  static constexpr std::array<Magic, 15> known{{{"GIF8"sv, "GIF"},
                                                 {"WEBP"sv, "WebP", 8},
                                                 {"II*\0"sv, "TIFF"},
                                                 {"MM\0*"sv, "TIFF"},
                                                 {"8BPS"sv, "PSD"},
                                                 {"#?RADIANCE"sv, "HDR"},
-                                                {"BM"sv, "BMP"},
+                                                {"PF"sv, "PFM"},
+                                                {"Pf"sv, "PFM"},
+                                                {"P7"sv, "PAM"},
                                                 {"ftypavif"sv, "AVIF", 4},
                                                 {"ftyp"sv, "HEIF", 4},
                                                 {"\xff\x0a"sv, "JPEG XL"},
@@ -36,9 +38,12 @@ std::string_view foreign_format(std::span<const std::byte> content) {
                                                 {"version https://git-lfs"sv, "Git LFS pointer"}}};
   for (const Magic& magic : known)
     if (begins_with(content, magic.bytes, magic.at)) return magic.name;
-  const bool pnm = content.size() > 2 && begins_with(content, "P") && content[1] >= std::byte{'1'} &&
-                   content[1] <= std::byte{'7'} && content[2] <= std::byte{' '};
-  return pnm ? "PNM" : "unknown";
+  return "unknown";
+}
+
+bool is_pnm(std::span<const std::byte> content) {
+  return content.size() > 2 && begins_with(content, "P") && content[1] >= std::byte{'1'} &&
+         content[1] <= std::byte{'6'} && (content[2] <= std::byte{' '} || content[2] == std::byte{'#'});
 }
 
 }  // namespace
@@ -57,11 +62,13 @@ Image::Image(index_t columns, index_t rows, Colour fill) : width(columns), heigh
 }
 
 Image decode_image(std::span<const std::byte> content, std::string_view name) {
-  if (content.empty()) throw FormatError(std::string(name) + ": empty file, wanted a JPEG or PNG picture");
+  if (content.empty()) throw FormatError(std::string(name) + ": empty file, wanted a JPEG, PNG, BMP or PNM picture");
   if (begins_with(content, "\xff\xd8\xff")) return io::decode_jpeg(content, name);
   if (begins_with(content, "\x89PNG\r\n\x1a\n")) return io::decode_png(content, name);
+  if (begins_with(content, "BM")) return io::decode_bmp(content, name);
+  if (is_pnm(content)) return io::decode_pnm(content, name);
   throw FormatError(std::string(name) + ": picture format not supported (" + std::string(foreign_format(content)) +
-                    "), wanted JPEG or PNG");
+                    "), wanted JPEG, PNG, BMP or PNM");
 }
 
 Image read_image(const std::filesystem::path& path) {

@@ -1,5 +1,6 @@
 // JPEG: the markers are walked here before a decoder library sees the file, so that a truncated or unusual file is
 // refused with its reason and the picture's extents are known before memory is taken.
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -15,6 +16,7 @@ constexpr index_t max_scan_pixels = index_t{1} << 31;  // pixels times scans: bo
 [[noreturn]] void fail(std::string_view name, const std::string& what) { bad_picture(name, "JPEG", what); }
 
 enum Marker : unsigned {
+  sof2 = 0xc2,
   dht = 0xc4,
   jpg = 0xc8,
   dac = 0xcc,
@@ -51,6 +53,10 @@ class Walker {
       if (marker == sos) skip_scan();
     }
     if (scans_ == 0) fail(name_, "no picture data (SOS)");
+    // A decoder shows a picture without its last scans, coarse or in the wrong colours, and says nothing.
+    for (std::size_t c = 0; c < static_cast<std::size_t>(header_.components); ++c)
+      for (const int missing : missing_bits_[c])
+        if (missing != 0) fail(name_, "truncated: scans are missing");
     return header_;
   }
 
@@ -84,6 +90,7 @@ class Walker {
     if (marker == sos) {
       if (header_.components == 0) fail(name_, "damaged: picture data before the frame header");
       if (tables_ != 3) fail(name_, "damaged: no DHT or DQT before the picture data");
+      scan(body);
       if (++scans_ * header_.width * header_.height > max_scan_pixels)
         fail(name_, std::to_string(scans_) + " scans are too many for its size");
     }
@@ -103,6 +110,31 @@ class Walker {
     if (body.size() != 6 + 3 * static_cast<std::size_t>(header_.components))
       fail(name_, "damaged: frame header of " + std::to_string(body.size()) + " bytes");
     check_extents(header_.width, header_.height, name_, "JPEG");
+    progressive_ = marker == sof2;
+    for (std::size_t c = 0; c < static_cast<std::size_t>(header_.components); ++c) {
+      ids_[c] = body[6 + 3 * c];
+      missing_bits_[c].fill(unseen);
+    }
+  }
+
+  // Notes which coefficients of which components the scan brings, and how many of their low bits are still to come.
+  void scan(Bytes body) {
+    const std::size_t count = body.empty() ? 0 : std::to_integer<std::size_t>(body[0]);
+    if (count < 1 || count > ids_.size() || body.size() != 4 + 2 * count) fail(name_, "damaged: scan header");
+    const auto first = std::to_integer<std::size_t>(body[1 + 2 * count]);
+    const auto last = std::to_integer<std::size_t>(body[2 + 2 * count]);
+    const int low_bits = std::to_integer<int>(body[3 + 2 * count] & std::byte{15});
+    if (progressive_ && (first > last || last >= coefficients)) fail(name_, "damaged: scan header");
+    for (std::size_t i = 0; i < count; ++i) {
+      std::size_t c = 0;
+      while (c < static_cast<std::size_t>(header_.components) && ids_[c] != body[1 + 2 * i]) ++c;
+      if (c == static_cast<std::size_t>(header_.components)) fail(name_, "damaged: a scan of no component");
+      if (!progressive_)
+        missing_bits_[c].fill(0);
+      else
+        std::fill(missing_bits_[c].begin() + static_cast<std::ptrdiff_t>(first),
+                  missing_bits_[c].begin() + static_cast<std::ptrdiff_t>(last) + 1, low_bits);
+    }
   }
 
   // Moves to the marker after the entropy-coded data, in which 0xff is followed by 0 or belongs to a restart marker.
@@ -129,6 +161,11 @@ class Walker {
   JpegHeader header_;
   unsigned tables_ = 0;
   index_t scans_ = 0;
+  static constexpr std::size_t coefficients = 64;
+  static constexpr int unseen = -1;
+  bool progressive_ = false;
+  std::array<std::byte, 4> ids_{};
+  std::array<std::array<int, coefficients>, 4> missing_bits_{};  ///< by component
 };
 
 }  // namespace

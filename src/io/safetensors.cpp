@@ -11,6 +11,7 @@
 
 #include "io/files.hpp"
 #include "io/float16.hpp"
+#include "io/stored.hpp"
 #include "slimneck/weights.hpp"
 
 namespace slimneck {
@@ -30,18 +31,6 @@ constexpr std::size_t max_string = std::size_t{4} << 20;
 constexpr std::size_t max_text = std::size_t{8} << 20;
 constexpr std::size_t max_number = 64;
 constexpr std::size_t max_depth = 3;  // file, tensor, list of extents
-
-struct TypeName {
-  std::string_view name;
-  std::size_t bytes;
-};
-constexpr std::array<TypeName, 8> type_names{
-    {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"U8", 1}, {"BOOL", 1}}};
-
-const TypeName* find_type(std::string_view name) {
-  const auto* found = std::find_if(type_names.begin(), type_names.end(), [&](const auto& t) { return t.name == name; });
-  return found == type_names.end() ? nullptr : found;
-}
 
 [[noreturn]] void fail(std::string_view file, const std::string& what) {
   throw FormatError(std::string(file) + ": safetensors: " + what);
@@ -122,7 +111,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
       count_text(value.size());
       metadata[key_] = value;
     } else if (place_ == At::entry && key_ == "dtype") {
-      if (find_type(value) == nullptr)
+      if (io::find_stored(value) == nullptr)
         unexpected("dtype " + in_quotes(value) + " (supported: F64 F32 F16 BF16 I64 I32 U8 BOOL)");
       entries.back().dtype = value;
     } else {
@@ -220,7 +209,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
 };
 
 std::size_t to_bytes(const SafeTensors::Entry& entry, std::string_view file) {
-  std::uint64_t bytes = find_type(entry.dtype)->bytes;
+  std::uint64_t bytes = io::find_stored(entry.dtype)->bytes;
   for (const index_t extent : entry.dims)
     if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes))
       fail(file, "the size of tensor " + in_quotes(entry.name) + " overflows");
@@ -333,11 +322,18 @@ SafeTensors SafeTensors::parse(std::vector<std::byte> content, std::string_view 
   json::sax_parse(text.begin(), text.end(), &header);
   place_entries(header, std::span<const std::byte>(content).subspan(prefix_bytes + length), file_name);
 
+  std::vector<std::vector<std::byte>> memory;
+  memory.push_back(std::move(content));  // keeps its memory, so the entries' spans stay valid
+  return assemble(file_name, std::move(memory), std::move(header.entries), std::move(header.metadata));
+}
+
+SafeTensors SafeTensors::assemble(std::string_view file_name, std::vector<std::vector<std::byte>> memory,
+                                  std::vector<Entry> entries, std::map<std::string, std::string> metadata) {
   SafeTensors file;
   file.file_name_ = file_name;
-  file.content_ = std::move(content);  // keeps its memory, so the entries' spans stay valid
-  file.entries_ = std::move(header.entries);
-  file.metadata_ = std::move(header.metadata);
+  file.memory_ = std::move(memory);
+  file.entries_ = std::move(entries);
+  file.metadata_ = std::move(metadata);
   file.by_name_.resize(file.entries_.size());
   std::iota(file.by_name_.begin(), file.by_name_.end(), 0U);
   std::sort(file.by_name_.begin(), file.by_name_.end(),
