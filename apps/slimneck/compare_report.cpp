@@ -221,7 +221,7 @@ std::string model_text(const Comparison& all) {
       out += format("  %.2f %-6s%s %s\n       %s\n", a.gap, heading(a.row->pass).c_str(), a.layer->shape.name.c_str(),
                     a.layer->shape.geometry().c_str(), a.why.c_str());
   }
-  for (const auto& [name, why] : all.skipped) out += "left out: " + name + ": " + why + "\n";
+  for (const auto& [name, why] : all.skipped) out += format("left out: %s: %s\n", name.c_str(), why.c_str());
   return out;
 }
 
