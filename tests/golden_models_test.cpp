@@ -175,7 +175,7 @@ class TrainingCase {
     evaluate<T>(parameters);
     train<T>(parameters);
     MESSAGE(name_ << (exec_.reference ? " reference" : " block " + std::to_string(exec_.block))
-                  << (exec_.direct ? " direct " : " ") << std::string(kernels::name_of(exec_.isa))
+                  << std::string(exec_.direct ? " direct " : " ") << std::string(kernels::name_of(exec_.isa))
                   << (sizeof(T) == 8 ? " f64" : " f32") << ": worst error / bound " << worst_ << " (" << where_ << ")");
   }
 

@@ -42,8 +42,10 @@ void check(const Exec& exec) {
 /// Double precision has the reference kernels only, which take any block.
 constexpr index_t block_of_doubles = 8;
 
-Target target_of(const Exec& exec) {
+Target target_of(const PlanOptions& options) {
+  const Exec& exec = options.exec;
   Target target;
+  target.train = options.mode == Mode::train;
   target.isa = kernels::resolve(exec.isa);
   target.threads = exec.threads > 0 ? exec.threads : core::max_threads();
   target.direct = exec.direct;
@@ -121,7 +123,7 @@ Program compile(const Graph& graph, const Parameters& parameters, const PlanOpti
   check_names(options.without);
   if (options.exec.dtype != parameters.dtype()) throw Error("the plan and its parameters differ in element type");
   Program program;
-  program.target = target_of(options.exec);
+  program.target = target_of(options);
   program.graph = prune(graph, options.mode);
   rewrite(program, options, false);
   if (options.mode == Mode::train) {

@@ -74,15 +74,15 @@ using enum WeightOrder;
 const ConvVariant fwd[] = {
     {"stem", &Kernels::conv_stem, planes, nullptr, Algorithm::direct, is_stem, strip_stem, all_weights, no_workspace},
     {"winograd4", &Kernels::winograd4_conv, forward, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
-     Winograd<winograd4>::strip, Winograd<winograd4>::weights, Winograd<winograd4>::workspace},
+     Winograd<winograd4>::strip, Winograd<winograd4>::weights, Winograd<winograd4>::workspace, 0.55},
     {"winograd2", &Kernels::winograd2_conv, forward, &Kernels::winograd2_prepare, Algorithm::best, winograd2_suits,
-     Winograd<winograd2>::strip, Winograd<winograd2>::weights, Winograd<winograd2>::workspace},
+     Winograd<winograd2>::strip, Winograd<winograd2>::weights, Winograd<winograd2>::workspace, 0.35},
     {"winograd4s2", &Kernels::winograd4s2_conv, forward, &Kernels::winograd4s2_prepare, Algorithm::best,
      Winograd<winograd4s2>::s2_suits, Winograd<winograd4s2>::strip, Winograd<winograd4s2>::weights,
-     Winograd<winograd4s2>::workspace},
+     Winograd<winograd4s2>::workspace, 0.27},
     {"winograd2s2", &Kernels::winograd2s2_conv, forward, &Kernels::winograd2s2_prepare, Algorithm::best,
      Winograd<winograd2s2>::s2_suits, Winograd<winograd2s2>::strip, Winograd<winograd2s2>::weights,
-     Winograd<winograd2s2>::workspace},
+     Winograd<winograd2s2>::workspace, 0.17},
     {"k3", &Kernels::conv_k3, forward, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
     {"k3s2", &Kernels::conv_k3s2, forward, nullptr, Algorithm::direct, is_k3s2, strip_k3s2, all_weights, no_workspace},
     {"k1", &Kernels::conv_k1, forward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
@@ -92,16 +92,16 @@ const ConvVariant fwd[] = {
 const ConvVariant bwd_x[] = {
     {"winograd4s2", &Kernels::winograd4s2_bwd_x, turned, &Kernels::winograd4s2_bwd_x_prepare, Algorithm::best,
      Winograd<winograd4s2_back>::s2_suits, Winograd<winograd4s2_back>::strip, Winograd<winograd4s2_back>::weights,
-     Winograd<winograd4s2_back>::workspace},
+     Winograd<winograd4s2_back>::workspace, 0.27},
     {"winograd2s2", &Kernels::winograd2s2_bwd_x, turned, &Kernels::winograd2s2_bwd_x_prepare, Algorithm::best,
      Winograd<winograd2s2_back>::s2_suits, Winograd<winograd2s2_back>::strip, Winograd<winograd2s2_back>::weights,
-     Winograd<winograd2s2_back>::workspace},
+     Winograd<winograd2s2_back>::workspace, 0.17},
     {"k3s2", &Kernels::conv_bwd_x_k3s2, backward, nullptr, Algorithm::direct, is_k3s2, strip_bwd_x_k3s2, all_weights,
      no_workspace},
     {"winograd4", &Kernels::winograd4_conv, turned, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
-     Winograd<winograd4>::strip, Winograd<winograd4>::weights, Winograd<winograd4>::workspace},
+     Winograd<winograd4>::strip, Winograd<winograd4>::weights, Winograd<winograd4>::workspace, 0.55},
     {"winograd2", &Kernels::winograd2_conv, turned, &Kernels::winograd2_prepare, Algorithm::best, winograd2_suits,
-     Winograd<winograd2>::strip, Winograd<winograd2>::weights, Winograd<winograd2>::workspace},
+     Winograd<winograd2>::strip, Winograd<winograd2>::weights, Winograd<winograd2>::workspace, 0.35},
     {"k3", &Kernels::conv_k3, turned, nullptr, Algorithm::direct, is_k3, strip_k3, all_weights, no_workspace},
     {"k1", &Kernels::conv_k1, backward, nullptr, Algorithm::direct, is_k1, strip_k1, all_weights, no_workspace},
     {"any", &Kernels::conv_bwd_x_any, backward, nullptr, Algorithm::direct, anything, strip_any, all_weights,
@@ -132,6 +132,14 @@ const Variant& choose(const Variant (&variants)[Count], const Args& args, index_
 }
 
 }  // namespace
+
+bool pays_preparation(const ConvVariant& v, const ConvArgs& a, index_t o, index_t c) noexcept {
+  if (!v.prepare) return true;
+  constexpr double number = 46;
+  const auto taps = static_cast<double>(a.kh * a.kw), pixels = static_cast<double>(a.n * a.oh * a.ow);
+  return v.saves * taps * pixels * static_cast<double>(o * c) >
+         number * static_cast<double>(v.weights(o, c, a.kh * a.kw));
+}
 
 std::span<const ConvVariant> conv_fwd_variants() noexcept { return fwd; }
 std::span<const ConvVariant> conv_bwd_x_variants() noexcept { return bwd_x; }

@@ -21,11 +21,12 @@ void set_geometry(Args& args, const Attributes& a, const Shape& w, const Shape& 
 bool planar(const AnyView& v) { return v.block == 1 && v.sw == 1; }
 
 /// Names of all kernels that may compute this convolution.
-template <class Variant, class Args>
-std::vector<std::string_view> alternatives(std::span<const Variant> variants, const Args& args, const Target& target) {
+template <class Variant, class Args, class Pays>
+std::vector<std::string_view> alternatives(std::span<const Variant> variants, const Args& args, const Target& target,
+                                           const Pays& pays) {
   std::vector<std::string_view> names;
   for (const Variant& v : variants)
-    if (kernels::usable(v, args, target.block, algorithm_of(target))) names.push_back(v.name);
+    if (kernels::usable(v, args, target.block, algorithm_of(target)) && pays(v)) names.push_back(v.name);
   return names;
 }
 
@@ -169,12 +170,20 @@ FastConv::FastConv(Direction direction, DType type, const Target& target, const 
   conv_.x_blocks = kernels::blocks_of(x.shape.c, v);
   conv_.y_blocks = kernels::blocks_of(y.shape.c, v);
   kernels::lay_y(y, conv_);
-  const kernels::ConvVariant& chosen = forward
-                                           ? kernels::choose_conv_fwd(conv_, v, algorithm_of(target), target.kernel)
-                                           : kernels::choose_conv_bwd_x(conv_, v, algorithm_of(target), target.kernel);
+  const kernels::ConvVariant& chosen = choose(algorithm_of(target));
   if ((conv_.planes > 0) != (chosen.order == kernels::WeightOrder::planes)) return;  // it does not read planes
-  conv_.strip = chosen.strip(conv_, v);
-  dense_ = &chosen;
+  dense_ = pays(chosen) || !target.kernel.empty() ? &chosen : &choose(Algorithm::direct);
+  conv_.strip = dense_->strip(conv_, v);
+}
+
+const kernels::ConvVariant& FastConv::choose(Algorithm algorithm) const noexcept {
+  const index_t v = kernels_->lanes;
+  return direction_ == Direction::forward ? kernels::choose_conv_fwd(conv_, v, algorithm, target_.kernel)
+                                          : kernels::choose_conv_bwd_x(conv_, v, algorithm, target_.kernel);
+}
+
+bool FastConv::pays(const kernels::ConvVariant& v) const noexcept {
+  return !target_.train || kernels::pays_preparation(v, conv_, w_.n, w_.c);
 }
 
 Lowering FastConv::lowering(KernelFunction run) const noexcept {
@@ -194,8 +203,9 @@ Lowering FastConv::lowering(KernelFunction run) const noexcept {
     l.variant = dense_;
     l.prepared = dense_->weights(w_.n, w_.c, w_.h * w_.w);
   }
-  l.alternatives = alternatives(
-      direction_ == Direction::forward ? kernels::conv_fwd_variants() : kernels::conv_bwd_x_variants(), conv_, target_);
+  l.alternatives =
+      alternatives(direction_ == Direction::forward ? kernels::conv_fwd_variants() : kernels::conv_bwd_x_variants(),
+                   conv_, target_, [this](const kernels::ConvVariant& v) { return pays(v); });
   return l;
 }
 
@@ -264,7 +274,8 @@ Lowering FastConvGrad::lowering(KernelFunction run) const noexcept {
   l.kernel = dense_ ? dense_->name : depthwise_->name;
   l.weights = dense_ ? dense_->order : kernels::WeightOrder::depthwise;
   l.workspace = workspace();
-  if (dense_) l.alternatives = alternatives(kernels::conv_bwd_w_variants(), conv_, target_);
+  if (dense_)
+    l.alternatives = alternatives(kernels::conv_bwd_w_variants(), conv_, target_, [](const auto&) { return true; });
   return l;
 }
 

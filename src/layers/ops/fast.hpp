@@ -61,6 +61,9 @@ class FastConv {
   [[nodiscard]] const kernels::ConvArgs& dense_args() const noexcept { return conv_; }
 
  private:
+  [[nodiscard]] const kernels::ConvVariant& choose(kernels::Algorithm algorithm) const noexcept;
+  /// In training weights are prepared in every run.
+  [[nodiscard]] bool pays(const kernels::ConvVariant& v) const noexcept;
   [[nodiscard]] kernels::MomentsArgs moments_args(const float* moments, float* mean, float* var) const noexcept;
 
   const kernels::Kernels* kernels_;
