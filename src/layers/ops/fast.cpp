@@ -172,7 +172,7 @@ FastConv::FastConv(Direction direction, DType type, const Target& target, const 
   kernels::lay_y(y, conv_);
   const kernels::ConvVariant& chosen = choose(algorithm_of(target));
   if ((conv_.planes > 0) != (chosen.order == kernels::WeightOrder::planes)) return;  // it does not read planes
-  dense_ = pays(chosen) || !target.kernel.empty() ? &chosen : &choose(Algorithm::direct);
+  dense_ = chosen.name == target.kernel || pays(chosen) ? &chosen : &choose(Algorithm::direct);
   conv_.strip = dense_->strip(conv_, v);
 }
 
