@@ -10,6 +10,7 @@
 
 namespace slimneck {
 
+/// How a network is written as ONNX.
 struct OnnxOptions {
   int opset = 17;        ///< 11..17
   bool dynamic = false;  ///< batch, height and width are open; otherwise those of the model's graph
