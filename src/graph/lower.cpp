@@ -122,6 +122,11 @@ class Lowerer {
     return result;
   }
 
+  /// Logical order without holes needs no map, and a number per channel then no packed form.
+  static void drop_identity(ChannelMap& map, index_t channels) {
+    if (map == padded_identity(channels, 1)) map.clear();
+  }
+
   Operand entry_operand(const Node& source, const Layout& want, const Lowering& lowering = {}) {
     const int entry = parameters_.find(source.name);
     if (entry < 0) throw Error("the parameters have no '" + source.name + "'");
@@ -133,6 +138,8 @@ class Lowerer {
     packed.entry = entry;
     packed.layout = want;
     packed.layout.block = 1;
+    drop_identity(packed.layout.n, source.shapes[0].n);
+    drop_identity(packed.layout.c, source.shapes[0].c);
     packed.prepare = lowering.prepare;
     packed.variant = lowering.variant;
     if (packed.layout.plain()) return {Operand::Kind::entry, entry};
