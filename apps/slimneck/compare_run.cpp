@@ -6,7 +6,7 @@
 
 #include "cli.hpp"
 #include "measure/turns.hpp"
-#include "slimneck/ops.hpp"
+#include "slimneck/cost.hpp"
 
 #ifdef SLIMNECK_WITH_PEER
 #include "peer.hpp"
@@ -46,24 +46,17 @@ index_t Counts::macs(Pass pass) const {
 
 Counts counts_of(const Op& op, const LayerShape& layer, index_t batch, const kernels::Activation& act) {
   const Graph graph = graph_of(op, layer, batch, act);
-  const GraphCost cost = graph.cost();
   Counts counts;
   counts.output = graph.shape(graph.outputs()[0].value);
-  counts.parameters = cost.parameters;
-  counts.forward = cost.total.macs;
+  counts.parameters = graph.cost().parameters;
   counts.paper = op.kind->paper_macs(layer, counts.output.n * counts.output.h * counts.output.w);
   std::vector<Value> sources;
   for (int i = 0; i < graph.size(); ++i)
     if (const Role role = graph.node(i).role; role == Role::parameter || role == Role::input) sources.push_back({i, 0});
-  const Graph both = differentiate(graph, sources);
-  for (int i = graph.size(); i < both.size(); ++i) {
-    const Node& n = both.node(i);
-    if (n.op != &ops::conv2d_bwd_x && n.op != &ops::conv2d_bwd_w) continue;
-    std::vector<Shape> in;
-    for (const Value& v : n.inputs) in.push_back(v.valid() ? both.shape(v) : Shape{0, 0, 0, 0});
-    (n.op == &ops::conv2d_bwd_x ? counts.input_gradient : counts.weight_gradient) +=
-        n.op->cost(n.attributes, in, n.shapes).macs;
-  }
+  const PassCosts passes = pass_costs(graph, sources);
+  counts.forward = passes.forward.macs;
+  counts.input_gradient = passes.input_gradient.macs;
+  counts.weight_gradient = passes.weight_gradient.macs;
   return counts;
 }
 
@@ -332,7 +325,7 @@ Comparison compare(const CompareOptions& options, const std::vector<LayerShape>&
   const measure::Pinned pinned(options.exec.threads);
   Comparison all;
   all.options = options;
-  all.machine = measure::machine_name();
+  all.machine = processor_name();
   all.processors = pinned.numbers();
   all.peaks = measure::Roofline::measure(options.exec.isa, options.exec.threads);
   for (const LayerShape& layer : layers) {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <functional>
 
 #include "slimneck/tensor.hpp"
@@ -142,14 +141,6 @@ int threads_here() { return omp_get_max_threads(); }
 
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-std::string machine_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (const std::size_t colon = line.find(": "); colon != std::string::npos && line.starts_with("model name"))
-      return line.substr(colon + 2);
-  return "unknown processor";
 }
 
 #if defined(__linux__)

@@ -8,9 +8,6 @@
 
 namespace slimneck::measure {
 
-/// The processor's name, "unknown processor" where the system does not tell.
-std::string machine_name();
-
 /// Binds each of so many threads to a processor of its own while it lives; where there are not so many, nothing.
 class Pinned {
  public:

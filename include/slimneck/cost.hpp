@@ -44,6 +44,10 @@ struct PassCosts {
   [[nodiscard]] SLIMNECK_EXPORT Cost step() const noexcept;
 };
 
+/// The forward of `graph` and the backward that its gradient rules give, with respect to the inputs and parameters
+/// `wrt`.
+SLIMNECK_EXPORT PassCosts pass_costs(const Graph& graph, std::span<const Value> wrt);
+
 /// The passes of a model, all of it and layer by layer.
 struct ModelCost {
   PassCosts total;                ///< of the whole model

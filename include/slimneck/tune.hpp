@@ -33,6 +33,9 @@ class SLIMNECK_EXPORT TuneCache {
   std::map<std::string, std::string, std::less<>> kernels_;
 };
 
+/// What the processor calls itself; measurements are true of one kind.
+SLIMNECK_EXPORT std::string processor_name();
+
 /// What load_tune_cache and save_tune_cache use by default: slimneck/kernels.txt in $XDG_CACHE_HOME, or in
 /// $HOME/.cache; empty when neither variable is set.
 SLIMNECK_EXPORT std::string tune_cache_path();

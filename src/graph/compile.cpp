@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 
 #include "core/memory.hpp"
 #include "core/threads.hpp"
+#include "graph/liveness.hpp"
 #include "graph/memory_order.hpp"
 #include "graph/program.hpp"
 #include "graph/rewrite.hpp"
@@ -103,10 +105,10 @@ void place(Program& program, const Parameters& parameters, const PlanOptions& op
   constexpr int attempts = 8;
   const std::size_t limit = arena_elements(options);
   const bool may_choose = options.mode == Mode::train && !options.exec.reference;
-  const Program before = program;
+  const std::optional<Program> before = may_choose ? std::optional(program) : std::nullopt;
   std::size_t most = limit;
   for (int attempt = 0; attempt < attempts; ++attempt) {
-    if (attempt > 0) program = before;
+    if (attempt > 0) program = *before;
     if (may_choose) choose_recomputed(program, most);
     lower(program, parameters, options, forward_nodes(program.graph));
     assign_offsets(program, options.exec.dtype);

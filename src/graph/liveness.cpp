@@ -139,10 +139,25 @@ std::vector<char> constants(const Graph& g) {
   return flags;
 }
 
+namespace {
+
+/// What a forward has to compute.
+std::vector<Value> results(const Graph& g) {
+  std::vector<Value> values;
+  for (const Output& o : g.outputs()) values.push_back(o.value);
+  for (const Update& u : g.updates()) values.push_back(u.value);
+  return values;
+}
+
+}  // namespace
+
+int forward_nodes(const Graph& g) {
+  const std::vector<char> need = g.needed(results(g));
+  return static_cast<int>(need.rend() - std::find(need.rbegin(), need.rend(), 1));
+}
+
 std::vector<char> running(const Graph& g) {
-  std::vector<Value> roots;
-  for (const Output& o : g.outputs()) roots.push_back(o.value);
-  for (const Update& u : g.updates()) roots.push_back(u.value);
+  std::vector<Value> roots = results(g);
   for (const Gradient& d : g.gradients()) roots.push_back(d.gradient);
   return g.needed(roots);
 }

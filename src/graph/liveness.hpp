@@ -24,6 +24,10 @@ struct Liveness {
 /// Flags of the nodes that outputs, running statistics and gradients need.
 std::vector<char> running(const Graph& graph);
 
+/// The forward segment is what outputs and running statistics need, and stands before the rest: the number of nodes up
+/// to its last one.
+int forward_nodes(const Graph& graph);
+
 /// Computed nodes that depend on parameters and state alone.
 std::vector<char> constants(const Graph& graph);
 

@@ -5,13 +5,6 @@
 
 namespace slimneck::graph {
 
-/// Flags of the nodes that stand in the arena: they run in each forward or backward.
-std::vector<char> in_arena(const Graph& graph, Mode mode);
-
-/// The forward segment is what the outputs and the running statistics need, and stands before the rest: the number of
-/// nodes up to its last one.
-int forward_nodes(const Graph& graph);
-
 /// Takes another order of the nodes, forward and backward each within its segment, where that needs clearly less
 /// memory; names it in program.order.
 void choose_order(Program& program, Mode mode);

@@ -96,25 +96,15 @@ Graph reordered(const Graph& g, const std::vector<int>& order) {
   return fresh.finish();
 }
 
-index_t peak(const Graph& g, Mode mode) { return liveness(g, in_arena(g, mode), movements(g)).peak(); }
+/// Constants of inference lie outside of the arena.
+index_t peak(const Graph& g, Mode mode) {
+  std::vector<char> runs = running(g);
+  const std::vector<char> constant = mode == Mode::infer ? constants(g) : std::vector<char>(runs.size(), 0);
+  for (std::size_t i = 0; i < runs.size(); ++i) runs[i] = runs[i] && !constant[i];
+  return liveness(g, runs, movements(g)).peak();
+}
 
 }  // namespace
-
-std::vector<char> in_arena(const Graph& g, Mode mode) {
-  std::vector<char> runs = running(g);
-  if (mode == Mode::train) return runs;
-  const std::vector<char> constant = constants(g);
-  for (std::size_t i = 0; i < runs.size(); ++i) runs[i] = runs[i] && !constant[i];
-  return runs;
-}
-
-int forward_nodes(const Graph& g) {
-  std::vector<Value> roots;
-  for (const Output& o : g.outputs()) roots.push_back(o.value);
-  for (const Update& u : g.updates()) roots.push_back(u.value);
-  const std::vector<char> need = g.needed(roots);
-  return static_cast<int>(need.rend() - std::find(need.rbegin(), need.rend(), 1));
-}
 
 void choose_order(Program& program, Mode mode) {
   const Graph& g = program.graph;

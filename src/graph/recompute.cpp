@@ -40,11 +40,9 @@ class Recompute {
 
  private:
   void copy_backward(int node) {
-    const Node& n = old_.node(node);
     std::vector<Value> inputs;
-    for (const Value& v : n.inputs) inputs.push_back(again(v));
-    const Value first = fresh_.add(*n.op, std::move(inputs), n.attributes, n.name);
-    for (int k = 0; k < static_cast<int>(n.shapes.size()); ++k) fresh_.set({node, k}, {first.node, k});
+    for (const Value& v : old_.node(node).inputs) inputs.push_back(again(v));
+    fresh_.copy(node, std::move(inputs));
   }
 
   /// Is the value chosen, or made of such?
@@ -75,7 +73,7 @@ class Recompute {
   std::map<std::pair<int, int>, Value> again_;
 };
 
-/// The first and the last node, from `from` on, that reads each value, looks and concats of it included; -1: none.
+/// Who reads a value, looks and concats of it included, on both sides of a node; -1: nobody.
 struct Reading {
   int last_before = -1, first_after = -1;
 };
@@ -126,24 +124,25 @@ void choose_with_neighbours(const Graph& g, const Readers& readers, Value v, Cho
 }  // namespace
 
 void choose_recomputed(Program& program, std::size_t most) {
+  const auto lives = [&] { return liveness(program.graph, running(program.graph), movements(program.graph)); };
+  Liveness live = lives();
   Chosen chosen;
-  const Graph given = Recompute(program.graph, chosen, forward_nodes(program.graph)).run();  // sources stand first
-  const int forward = forward_nodes(given);
-  program.graph = given;
-  const Readers readers(given);
-  for (;;) {
-    const Liveness live = liveness(program.graph, running(program.graph), movements(program.graph));
-    const auto peak = std::max_element(live.elements.begin(), live.elements.end());
-    if (live.elements.empty() || at(*peak) <= most) break;
-    const int node = static_cast<int>(peak - live.elements.begin());
-    const Value v = largest(program.graph, live, node, forward, chosen);
-    if (!v.valid()) break;
-    choose_with_neighbours(given, readers, v, chosen);
-    program.graph = Recompute(given, chosen, forward).run();
+  if (at(live.peak()) > most) {
+    const Graph given = Recompute(program.graph, chosen, forward_nodes(program.graph)).run();  // sources stand first
+    const Readers readers(given);
+    const int forward = forward_nodes(given);
+    for (program.graph = given; at((live = lives()).peak()) > most;) {
+      const auto node = std::max_element(live.elements.begin(), live.elements.end()) - live.elements.begin();
+      const Value v = largest(program.graph, live, static_cast<int>(node), forward, chosen);
+      if (!v.valid()) break;
+      choose_with_neighbours(given, readers, v, chosen);
+      program.graph = Recompute(given, chosen, forward).run();
+    }
+    for (const auto& [node, index] : chosen)
+      program.recomputed.emplace_back(given.node(node).name, at(given.node(node).shapes[at(index)].numel()));
   }
-  for (const auto& [node, index] : chosen)
-    program.recomputed.emplace_back(given.node(node).name, at(given.node(node).shapes[at(index)].numel()));
-  for (const Life& life : liveness(program.graph, running(program.graph), movements(program.graph)).lives)
+  const int forward = forward_nodes(program.graph);
+  for (const Life& life : live.lives)
     if (life.value.node < forward && life.last >= forward) program.kept += at(life.elements);
 }
 

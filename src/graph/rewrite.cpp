@@ -30,10 +30,14 @@ void Rebuild::set(Value old, Value fresh) { map_[at(old.node)][at(old.index)] = 
 bool Rebuild::has(int node) const { return old_.node(node).role == Role::computed && map_[at(node)][0].valid(); }
 
 void Rebuild::copy(int node) {
-  const Node& n = old_.node(node);
-  if (n.role != Role::computed) return;
+  if (old_.node(node).role != Role::computed) return;
   std::vector<Value> inputs;
-  for (const Value& v : n.inputs) inputs.push_back((*this)(v));
+  for (const Value& v : old_.node(node).inputs) inputs.push_back((*this)(v));
+  copy(node, std::move(inputs));
+}
+
+void Rebuild::copy(int node, std::vector<Value> inputs) {
+  const Node& n = old_.node(node);
   const Value first = fresh_.add(*n.op, std::move(inputs), n.attributes, n.name);
   for (int k = 0; k < static_cast<int>(n.shapes.size()); ++k) set({node, k}, {first.node, k});
 }

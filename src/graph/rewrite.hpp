@@ -29,6 +29,8 @@ class Rebuild {
   /// Has this computed node been copied or replaced?
   [[nodiscard]] bool has(int node) const;
   void copy(int node);
+  /// The same with other inputs, values of the new graph.
+  void copy(int node, std::vector<Value> inputs);
   Value add(const OpDef& op, std::vector<Value> inputs, const Attributes& attributes, const std::string& name) {
     return fresh_.add(op, std::move(inputs), attributes, name);
   }

@@ -111,6 +111,7 @@ class Walker {
       fail(name_, "damaged: frame header of " + std::to_string(body.size()) + " bytes");
     check_extents(header_.width, header_.height, name_, "JPEG");
     progressive_ = marker == sof2;
+    // There are at most 4; GCC warns of a fifth unless the loop says so.
     for (std::size_t c = 0; c < std::min(ids_.size(), static_cast<std::size_t>(header_.components)); ++c) {
       ids_[c] = body[6 + 3 * c];
       missing_bits_[c].fill(unseen);
@@ -126,10 +127,9 @@ class Walker {
     const int low_bits = std::to_integer<int>(body[3 + 2 * count] & std::byte{15});
     if (progressive_ && (first > last || last >= coefficients)) fail(name_, "damaged: scan header");
     for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t components = std::min(ids_.size(), static_cast<std::size_t>(header_.components));
       std::size_t c = 0;
-      while (c < components && ids_[c] != body[1 + 2 * i]) ++c;
-      if (c >= components) fail(name_, "damaged: a scan of no component");
+      while (c < static_cast<std::size_t>(header_.components) && ids_[c] != body[1 + 2 * i]) ++c;
+      if (c == static_cast<std::size_t>(header_.components)) fail(name_, "damaged: a scan of no component");
       if (!progressive_)
         missing_bits_[c].fill(0);
       else

@@ -28,16 +28,19 @@ Cost PassCosts::*pass_of(const OpDef* op) {
   return &PassCosts::other_backward;
 }
 
-/// The graph whose outputs are the gradients of all parameters.
-Graph backward_of(const Graph& graph) {
-  std::vector<Value> parameters;
-  for (int i = 0; i < graph.size(); ++i)
-    if (graph.node(i).role == Role::parameter) parameters.push_back({i, 0});
-  Graph backward = differentiate(graph, parameters);
-  std::vector<Output> outputs;
-  for (const Gradient& gradient : backward.gradients()) outputs.push_back({"", gradient.gradient});
-  backward.set_outputs(std::move(outputs));
-  return backward;
+/// put(pass, cost, name of the forward node) for every node of the forward and of the backward for `wrt`.
+template <class Put>
+void for_each_pass(const Graph& graph, std::span<const Value> wrt, const Put& put) {
+  for (const NodeCost& node : graph.cost().nodes) put(&PassCosts::forward, node.cost, node.name);
+  Graph backward = differentiate(graph, wrt);
+  std::vector<Output> gradients;
+  for (const Gradient& gradient : backward.gradients()) gradients.push_back({"", gradient.gradient});
+  backward.set_outputs(std::move(gradients));
+  for (const NodeCost& node : backward.cost().nodes) {
+    if (node.node < graph.size()) continue;   // what the backward reads of the forward
+    const std::string_view name = node.name;  // "<forward node>.bwd_x"
+    put(pass_of(backward.node(node.node).op), node.cost, name.substr(0, name.rfind('.')));
+  }
 }
 
 }  // namespace
@@ -62,6 +65,13 @@ Cost PassCosts::step() const noexcept {
   return all += input_gradient, all += weight_gradient, all += other_backward;
 }
 
+PassCosts pass_costs(const Graph& graph, std::span<const Value> wrt) {
+  PassCosts sum;
+  for_each_pass(graph, wrt,
+                [&](Cost PassCosts::*pass, const Cost& cost, std::string_view /*node*/) { sum.*pass += cost; });
+  return sum;
+}
+
 ModelCost model_cost(const Model& model) {
   ModelCost result;
   result.layers.resize(model.layers.size());
@@ -69,18 +79,14 @@ ModelCost model_cost(const Model& model) {
   for (std::size_t k = 0; k < model.layers.size(); ++k)
     for (int i = model.layers[k].first_node; i < model.layers[k].last_node; ++i)
       layer_of.emplace(model.graph.node(i).name, k);
+  std::vector<Value> parameters;
+  for (int i = 0; i < model.graph.size(); ++i)
+    if (model.graph.node(i).role == Role::parameter) parameters.push_back({i, 0});
 
-  const auto put = [&](Cost PassCosts::*pass, const Cost& cost, std::string_view forward_node) {
+  for_each_pass(model.graph, parameters, [&](Cost PassCosts::*pass, const Cost& cost, std::string_view forward_node) {
     result.total.*pass += cost;
     if (const auto at = layer_of.find(forward_node); at != layer_of.end()) result.layers[at->second].*pass += cost;
-  };
-  for (const NodeCost& node : model.graph.cost().nodes) put(&PassCosts::forward, node.cost, node.name);
-  const Graph backward = backward_of(model.graph);
-  for (const NodeCost& node : backward.cost().nodes) {
-    if (node.node < model.graph.size()) continue;  // what the backward reads of the forward
-    const std::string_view name = node.name;       // "<forward node>.bwd_x"
-    put(pass_of(backward.node(node.node).op), node.cost, name.substr(0, name.rfind('.')));
-  }
+  });
   return result;
 }
 

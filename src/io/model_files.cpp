@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "io/files.hpp"
+#include "slimneck/files.hpp"
 #include "slimneck/model.hpp"
 
 namespace slimneck {
@@ -13,10 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string read_text(const fs::path& path) {
-  const std::vector<std::byte> bytes = io::read_file(path, io::max_yaml_bytes);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+std::string read_model(const fs::path& path) { return read_text(path.string(), io::max_yaml_bytes); }
 
 /// Where the library's models may lie, the first place that has a model first.
 std::vector<fs::path> model_folders() {
@@ -83,7 +81,7 @@ io::Yaml io::read_base(const YamlNode& document, const fs::path& folder) {
   const fs::path path = folder / node.text;
   std::string text;
   try {
-    text = read_text(path);
+    text = read_model(path);
   } catch (const IoError& problem) {
     throw IoError(*node.file + ":" + std::to_string(node.line) + ":" + std::to_string(node.column) +
                   ": base: " + problem.what());
@@ -97,7 +95,7 @@ Model load_model(const fs::path& name, const ModelOptions& options) {
   const Found found = find_model(name);
   ModelOptions with_scale = options;
   if (options.scale.empty()) with_scale.scale = found.scale;
-  return parse_model(read_text(found.file), found.file.string(), with_scale);
+  return parse_model(read_model(found.file), found.file.string(), with_scale);
 }
 
 std::vector<std::string> model_names() {
@@ -108,7 +106,7 @@ std::vector<std::string> model_names() {
       if (at->path().extension() != ".yaml" || !is_file(at->path())) continue;
       const std::string stem = at->path().stem().string();
       try {
-        const io::Yaml document = io::parse_yaml(read_text(at->path()), at->path().string());
+        const io::Yaml document = io::parse_yaml(read_model(at->path()), at->path().string());
         const io::Yaml base = io::read_base(*document, folder);
         const io::Yaml* scales = document->find("scales");
         if (scales == nullptr && base) scales = base->find("scales");

@@ -16,19 +16,18 @@ namespace {
 constexpr std::uint64_t largest_cache = std::uint64_t{16} << 20;
 constexpr std::size_t longest_line = 4096;
 
-/// What the processor calls itself; a folder of caches may be shared by several machines.
-std::string processor() {
-  std::ifstream info("/proc/cpuinfo");
-  std::string line;
-  while (std::getline(info, line))
-    if (line.starts_with("model name"))
-      if (const std::size_t colon = line.find(": "); colon != std::string::npos) return line.substr(colon + 2);
-  return "unknown";
-}
-
-std::string header() { return "slimneck " SLIMNECK_VERSION_STRING " kernels on " + processor(); }
+/// A folder of caches may be shared by several machines.
+std::string header() { return "slimneck " SLIMNECK_VERSION_STRING " kernels on " + processor_name(); }
 
 }  // namespace
+
+std::string processor_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (const std::size_t colon = line.find(": "); colon != std::string::npos && line.starts_with("model name"))
+      return line.substr(colon + 2);
+  return "unknown processor";
+}
 
 std::string tune_cache_path() {
   const auto folder = [](const char* variable) -> std::filesystem::path {
