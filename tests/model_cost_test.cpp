@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 
 #include "layers/modules/modules.hpp"
@@ -88,6 +90,40 @@ TEST_CASE("every pass of a network has the multiply-adds that its loops have") {
     CHECK(got.step().macs == want.forward + want.input + want.weight);
     // The picture needs no gradient: that of the first layer is what is missing.
     CHECK(want.input == want.forward - model_cost(model).layers[0].forward.macs);
+  }
+}
+
+TEST_CASE("every pass has the multiply-adds that the reference kernels do") {
+  // On ones each of them adds one to a sum. Without padding: a tap beside the picture is counted, and adds nothing.
+  struct Case {
+    Shape x, w;
+    kernels::Conv2d geometry;
+  };
+  const auto sum = [](const Tensor& t) { return std::accumulate(t.data<double>(), t.data<double>() + t.numel(), 0.0); };
+  for (const Case& q :
+       {Case{{2, 6, 7, 9}, {4, 6, 3, 3}, {}}, Case{{1, 5, 4, 6}, {7, 5, 1, 1}, {}},
+        Case{{1, 4, 11, 9}, {6, 4, 3, 3}, {.stride = 2}}, Case{{2, 6, 9, 8}, {4, 3, 3, 3}, {.groups = 2}},
+        Case{{1, 4, 9, 7}, {4, 1, 5, 5}, {.groups = 4}}}) {
+    CAPTURE(to_string(q.x));
+    CAPTURE(to_string(q.w));
+    Graph graph;
+    const Value x = graph.input("x", q.x), w = graph.parameter("w", {q.w.n, q.w.c, q.w.h, q.w.w});
+    const Value y = graph.add(ops::conv2d, {x, w}, {{"stride", q.geometry.stride}, {"groups", q.geometry.groups}});
+    graph.output("y", y);
+    const auto ones = [](const Shape& shape) {
+      Tensor t(shape, DType::f64);
+      std::fill_n(t.data<double>(), t.numel(), 1.0);
+      return t;
+    };
+    const Tensor in = ones(q.x), weights = ones(q.w), dy = ones(graph.shape(y));
+    Tensor out = ones(graph.shape(y)), dx = ones(q.x), dw = ones(q.w);
+    kernels::conv2d_fwd<double>(in.view<double>(), weights.view<double>(), {}, out.view<double>(), q.geometry);
+    kernels::conv2d_bwd_x<double>(dy.view<double>(), weights.view<double>(), dx.view<double>(), q.geometry);
+    kernels::conv2d_bwd_w<double>(in.view<double>(), dy.view<double>(), dw.view<double>(), q.geometry);
+    const PassCosts costs = pass_costs(graph, std::array{x, w});
+    CHECK(static_cast<double>(costs.forward.macs) == sum(out));
+    CHECK(static_cast<double>(costs.input_gradient.macs) == sum(dx));
+    CHECK(static_cast<double>(costs.weight_gradient.macs) == sum(dw));
   }
 }
 
