@@ -265,7 +265,7 @@ TEST_CASE("Winograd with M = 2 is exact on integers, with M = 4 close, whatever 
             else
               CHECK(d.worst <= 2e-5);
             if (threads == 1) first = run.y.memory;
-            CHECK(std::memcmp(first.data(), run.y.memory.data(), first.size() * sizeof(float)) == 0);
+            CHECK((first.empty() || std::memcmp(first.data(), run.y.memory.data(), first.size() * sizeof(float)) == 0));
           }
         }
   });
