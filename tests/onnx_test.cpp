@@ -133,7 +133,7 @@ struct Family {
   std::string name, dialect;
 };
 const std::vector<Family> families{
-    {"yolov5n", ""}, {"slimneck-n", "paper"}, {"slimneck-n", "y5"}, {"slimneck-c-n", "y5"}};
+    {"yolov5n", ""}, {"slimneck-n", "paper"}, {"slimneck-n", "y5"}, {"slimneck-c-n", "paper"}, {"slimneck-c-n", "y5"}};
 
 }  // namespace
 

@@ -9,4 +9,5 @@
 #include "slimneck/model.hpp"
 #include "slimneck/onnx.hpp"
 #include "slimneck/version.hpp"
+#include "slimneck/video.hpp"
 #include "slimneck/weights.hpp"

@@ -80,13 +80,19 @@ InputFile::InputFile(const fs::path& path, std::uint64_t max_bytes)
 
 InputFile::~InputFile() { ::close(handle_); }
 
+std::size_t InputFile::read_some(std::span<std::byte> target) {
+  while (true) {
+    const ssize_t count = ::read(handle_, target.data(), std::min(target.size(), max_transfer));
+    if (count >= 0) return static_cast<std::size_t>(count);
+    if (errno != EINTR) fail(name_, "cannot read", errno);
+  }
+}
+
 void InputFile::read(std::span<std::byte> target) {
   while (!target.empty()) {
-    const ssize_t count = ::read(handle_, target.data(), std::min(target.size(), max_transfer));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail(name_, "cannot read", errno);
+    const std::size_t count = read_some(target);
     if (count == 0) throw IoError(name_ + ": ended early, " + std::to_string(target.size()) + " bytes are missing");
-    target = target.subspan(static_cast<std::size_t>(count));
+    target = target.subspan(count);
   }
 }
 

@@ -24,6 +24,8 @@ class InputFile {
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   /// Fills all of `target` with the next bytes; throws IoError when the file ends before.
   void read(std::span<std::byte> target);
+  /// Fills the front of `target` and says how much of it; 0 only at the end.
+  std::size_t read_some(std::span<std::byte> target);
 
  private:
   std::string name_;

@@ -21,7 +21,7 @@ std::string_view foreign_format(std::span<const std::byte> content) {
     std::size_t at = 0;
   };
   using namespace std::string_view_literals;
-  static constexpr std::array<Magic, 15> known{{{"GIF8"sv, "GIF"},
+  static constexpr std::array<Magic, 16> known{{{"GIF8"sv, "GIF"},
                                                 {"WEBP"sv, "WebP", 8},
                                                 {"II*\0"sv, "TIFF"},
                                                 {"MM\0*"sv, "TIFF"},
@@ -35,6 +35,7 @@ std::string_view foreign_format(std::span<const std::byte> content) {
                                                 {"\xff\x0a"sv, "JPEG XL"},
                                                 {"\0\0\0\x0cjP  "sv, "JPEG 2000"},
                                                 {"%PDF"sv, "PDF"},
+                                                {"YUV4MPEG2 "sv, "a Y4M video, whose name must end with .y4m"},
                                                 {"version https://git-lfs"sv, "Git LFS pointer"}}};
   for (const Magic& magic : known)
     if (begins_with(content, magic.bytes, magic.at)) return magic.name;
