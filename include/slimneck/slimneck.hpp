@@ -6,6 +6,7 @@
 #include "slimneck/files.hpp"
 #include "slimneck/gradcheck.hpp"
 #include "slimneck/image.hpp"
+#include "slimneck/metrics.hpp"
 #include "slimneck/model.hpp"
 #include "slimneck/onnx.hpp"
 #include "slimneck/version.hpp"
