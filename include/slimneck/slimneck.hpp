@@ -9,5 +9,6 @@
 #include "slimneck/metrics.hpp"
 #include "slimneck/model.hpp"
 #include "slimneck/onnx.hpp"
+#include "slimneck/plot.hpp"
 #include "slimneck/version.hpp"
 #include "slimneck/weights.hpp"

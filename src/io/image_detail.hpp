@@ -51,6 +51,9 @@ struct JpegHeader {
 };
 JpegHeader check_jpeg(std::span<const std::byte> content, std::string_view name);
 
+/// Covers the pixel at `at` with the colour: 0 not at all, 1 wholly.
+void blend(std::uint8_t* at, Colour colour, float cover) noexcept;
+
 /// resize_bilinear into rows that lie `pitch` bytes apart, beginning at `out`.
 void resize_into(const Image& image, std::uint8_t* out, index_t pitch, index_t width, index_t height);
 
