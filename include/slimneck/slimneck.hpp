@@ -2,6 +2,7 @@
 #pragma once
 
 #include "slimneck/cost.hpp"
+#include "slimneck/data.hpp"
 #include "slimneck/detect.hpp"
 #include "slimneck/files.hpp"
 #include "slimneck/gradcheck.hpp"

@@ -81,12 +81,19 @@ InputFile::InputFile(const fs::path& path, std::uint64_t max_bytes)
 InputFile::~InputFile() { ::close(handle_); }
 
 void InputFile::read(std::span<std::byte> target) {
+  read_at(at_, target);
+  at_ += target.size();
+}
+
+void InputFile::read_at(std::uint64_t at, std::span<std::byte> target) {
   while (!target.empty()) {
-    const ssize_t count = ::read(handle_, target.data(), std::min(target.size(), max_transfer));
+    const ssize_t count =
+        ::pread(handle_, target.data(), std::min(target.size(), max_transfer), static_cast<off_t>(at));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(name_, "cannot read", errno);
     if (count == 0) throw IoError(name_ + ": ended early, " + std::to_string(target.size()) + " bytes are missing");
     target = target.subspan(static_cast<std::size_t>(count));
+    at += static_cast<std::uint64_t>(count);
   }
 }
 

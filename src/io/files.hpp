@@ -24,11 +24,13 @@ class InputFile {
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   /// Fills all of `target` with the next bytes; throws IoError when the file ends before.
   void read(std::span<std::byte> target);
+  /// Fills all of `target` with the bytes from `at` on, wherever read() stands; throws as it does.
+  void read_at(std::uint64_t at, std::span<std::byte> target);
 
  private:
   std::string name_;
   int handle_;
-  std::uint64_t size_ = 0;
+  std::uint64_t size_ = 0, at_ = 0;
 };
 
 /// The whole of a regular file; throws IoError like InputFile.

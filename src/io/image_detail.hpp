@@ -14,6 +14,7 @@ namespace slimneck::io {
 
 inline constexpr index_t max_extent = 65535;
 inline constexpr index_t max_pixels = index_t{64} << 20;
+inline constexpr std::uint64_t max_picture_bytes = std::uint64_t{256} << 20;  ///< of a file
 
 /// A big-endian number of `bytes.size()` bytes.
 std::uint32_t big_endian(std::span<const std::byte> bytes) noexcept;
