@@ -42,6 +42,18 @@ SLIMNECK_EXPORT Image decode_image(std::span<const std::byte> content, std::stri
 /// decode_image for a regular file of at most 256 MiB; IoError when it cannot be read.
 SLIMNECK_EXPORT Image read_image(const std::filesystem::path& path);
 
+/// Width and height in pixels of a picture that stands upright.
+struct Extents {
+  index_t width = 0, height = 0;                                     ///< in pixels
+  friend bool operator==(const Extents&, const Extents&) = default;  ///< equal in both
+};
+
+/// The extents that read_image would give, from the headers of a file alone; only of a rare kind more than a few
+/// kilobytes are read. Throws as read_image, but damage behind the headers is not noticed.
+SLIMNECK_EXPORT Extents read_extents(const std::filesystem::path& path);
+/// The same for a picture in memory.
+SLIMNECK_EXPORT Extents image_extents(std::span<const std::byte> content, std::string_view name);
+
 /// Writes .jpg/.jpeg (quality 95, 4:2:0) or .png. `path` is replaced when everything is on the disk, otherwise it stays
 /// as it was. Throws FormatError on another extension, IoError when writing fails.
 SLIMNECK_EXPORT void write_image(const std::filesystem::path& path, const Image& image);

@@ -14,19 +14,10 @@ struct Rectangle {
 
 std::uint8_t* pixel(Image& image, index_t x, index_t y) { return image.rgb.data() + (y * image.width + x) * 3; }
 
-void put(std::uint8_t* at, Colour colour, float cover) {
-  const auto mix = [cover](std::uint8_t old, std::uint8_t fresh) {
-    return static_cast<std::uint8_t>(std::lrint(static_cast<float>(old) + cover * static_cast<float>(fresh - old)));
-  };
-  at[0] = mix(at[0], colour.r);
-  at[1] = mix(at[1], colour.g);
-  at[2] = mix(at[2], colour.b);
-}
-
 void fill(Image& image, const Rectangle& area, Colour colour) {
   for (index_t y = std::max<index_t>(area.top, 0); y < std::min(area.bottom, image.height); ++y)
     for (index_t x = std::max<index_t>(area.left, 0); x < std::min(area.right, image.width); ++x)
-      put(pixel(image, x, y), colour, 1);
+      io::blend(pixel(image, x, y), colour, 1);
 }
 
 // How much of the glyph covers the point (x, y), in glyph pixels: the bitmap is smoothed between pixel centres and cut
@@ -50,7 +41,7 @@ void draw_glyph(Image& image, index_t left, index_t top, const io::Glyph& glyph,
   for (index_t y = std::max<index_t>(-top, 0); y < std::min(io::glyph_rows * scale, image.height - top); ++y)
     for (index_t x = std::max<index_t>(-left, 0); x < std::min(io::glyph_columns * scale, image.width - left); ++x) {
       const float cover = coverage(glyph, (real(x) + 0.5F) / real(scale), (real(y) + 0.5F) / real(scale), real(scale));
-      put(pixel(image, left + x, top + y), colour, cover);
+      io::blend(pixel(image, left + x, top + y), colour, cover);
     }
 }
 
@@ -75,6 +66,15 @@ void draw_label(Image& image, const Rectangle& frame, std::string_view label, Co
 }
 
 }  // namespace
+
+void io::blend(std::uint8_t* at, Colour colour, float cover) noexcept {
+  const auto mix = [cover](std::uint8_t old, std::uint8_t fresh) {
+    return static_cast<std::uint8_t>(std::lrint(static_cast<float>(old) + cover * static_cast<float>(fresh - old)));
+  };
+  at[0] = mix(at[0], colour.r);
+  at[1] = mix(at[1], colour.g);
+  at[2] = mix(at[2], colour.b);
+}
 
 Colour class_colour(int cls) noexcept {
   // Hues a golden section of the circle apart never come close soon; every second turn is paler.

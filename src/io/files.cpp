@@ -80,19 +80,32 @@ InputFile::InputFile(const fs::path& path, std::uint64_t max_bytes)
 
 InputFile::~InputFile() { ::close(handle_); }
 
-std::size_t InputFile::read_some(std::span<std::byte> target) {
+std::size_t InputFile::some_at(std::uint64_t at, std::span<std::byte> target) const {
   while (true) {
-    const ssize_t count = ::read(handle_, target.data(), std::min(target.size(), max_transfer));
+    const ssize_t count =
+        ::pread(handle_, target.data(), std::min(target.size(), max_transfer), static_cast<off_t>(at));
     if (count >= 0) return static_cast<std::size_t>(count);
     if (errno != EINTR) fail(name_, "cannot read", errno);
   }
 }
 
+std::size_t InputFile::read_some(std::span<std::byte> target) {
+  const std::size_t count = some_at(at_, target);
+  at_ += count;
+  return count;
+}
+
 void InputFile::read(std::span<std::byte> target) {
+  read_at(at_, target);
+  at_ += target.size();
+}
+
+void InputFile::read_at(std::uint64_t at, std::span<std::byte> target) const {
   while (!target.empty()) {
-    const std::size_t count = read_some(target);
+    const std::size_t count = some_at(at, target);
     if (count == 0) throw IoError(name_ + ": ended early, " + std::to_string(target.size()) + " bytes are missing");
     target = target.subspan(count);
+    at += count;
   }
 }
 

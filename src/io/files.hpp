@@ -26,11 +26,15 @@ class InputFile {
   void read(std::span<std::byte> target);
   /// Fills the front of `target` and says how much of it; 0 only at the end.
   std::size_t read_some(std::span<std::byte> target);
+  /// Fills all of `target` with the bytes from `at` on, wherever read() stands; throws as it does.
+  void read_at(std::uint64_t at, std::span<std::byte> target) const;
 
  private:
+  std::size_t some_at(std::uint64_t at, std::span<std::byte> target) const;
+
   std::string name_;
   int handle_;
-  std::uint64_t size_ = 0;
+  std::uint64_t size_ = 0, at_ = 0;
 };
 
 /// The whole of a regular file; throws IoError like InputFile.

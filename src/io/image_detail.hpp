@@ -14,6 +14,7 @@ namespace slimneck::io {
 
 inline constexpr index_t max_extent = 65535;
 inline constexpr index_t max_pixels = index_t{64} << 20;
+inline constexpr std::uint64_t max_picture_bytes = std::uint64_t{256} << 20;  ///< of a file
 
 /// A big-endian number of `bytes.size()` bytes.
 std::uint32_t big_endian(std::span<const std::byte> bytes) noexcept;
@@ -50,6 +51,9 @@ struct JpegHeader {
   int orientation = 1;
 };
 JpegHeader check_jpeg(std::span<const std::byte> content, std::string_view name);
+
+/// Covers the pixel at `at` with the colour: 0 not at all, 1 wholly.
+void blend(std::uint8_t* at, Colour colour, float cover) noexcept;
 
 /// resize_bilinear into rows that lie `pitch` bytes apart, beginning at `out`.
 void resize_into(const Image& image, std::uint8_t* out, index_t pitch, index_t width, index_t height);

@@ -8,8 +8,6 @@
 namespace slimneck {
 namespace {
 
-constexpr std::uint64_t max_file = std::uint64_t{256} << 20;
-
 bool begins_with(std::span<const std::byte> content, std::string_view magic, std::size_t at = 0) {
   return content.size() >= at + magic.size() && std::memcmp(content.data() + at, magic.data(), magic.size()) == 0;
 }
@@ -73,7 +71,7 @@ Image decode_image(std::span<const std::byte> content, std::string_view name) {
 }
 
 Image read_image(const std::filesystem::path& path) {
-  return decode_image(io::read_file(path, max_file), path.string());
+  return decode_image(io::read_file(path, io::max_picture_bytes), path.string());
 }
 
 namespace io {
