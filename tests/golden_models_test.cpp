@@ -14,9 +14,9 @@
 #include "kernels/dispatch.hpp"
 #include "shared_data.hpp"
 #include "slimneck/gradcheck.hpp"
+#include "slimneck/loss.hpp"
 #include "slimneck/model.hpp"
 #include "slimneck/plan.hpp"
-#include "yolo_loss.hpp"
 
 using namespace slimneck;
 using nlohmann::json;
@@ -253,7 +253,7 @@ class TrainingCase {
     fill(plan.input<T>());
     parameters.zero_grad();
     plan.forward();
-    for (int i = 0; i < 3; ++i) loss(plan, parameters, i, T{});
+    loss<T>(plan, parameters);
     plan.backward();
     compare<T>(numbers(plan.input_gradient<T>()), "grad.x");
     index_t compared = 0;
@@ -279,31 +279,43 @@ class TrainingCase {
 
   /// The loss and its gradient in double, from this run's heads.
   template <class T>
-  void loss(Plan& plan, Parameters& parameters, int level, T) {
-    const std::string suffix = std::to_string(level);
-    const View<T> x = plan.output<T>("head." + suffix);
-    compare<T>(head(x), "train_raw." + suffix);
-    Tensor logits(x.shape, DType::f64), gradient(x.shape, DType::f64);
-    std::copy_n(x.data, x.shape.numel(), logits.data<double>());
-    const Tensor rows = file_.tensor("match." + suffix + ".rows", DType::f64),
-                 boxes = file_.tensor("f64.match." + suffix + ".box", DType::f64);
-    std::vector<test::Match> matches(static_cast<std::size_t>(rows.shape().h));
-    for (std::size_t m = 0; m < matches.size(); ++m) {
-      for (std::size_t k = 0; k < 5; ++k) matches[m].row[k] = static_cast<std::int64_t>(rows.data<double>()[m * 5 + k]);
-      for (std::size_t k = 0; k < 4; ++k) matches[m].box[k] = boxes.data<double>()[m * 4 + k];
-    }
-    std::vector<double> anchors;
+  void loss(Plan& plan, Parameters& parameters) {
+    const std::vector<double> rows = test::golden(file_, "targets").values;
+    std::vector<BoxTarget> targets;
+    for (std::size_t i = 0; i < rows.size(); i += 6)
+      targets.push_back({static_cast<int>(rows[i]), static_cast<int>(rows[i + 1]), static_cast<float>(rows[i + 2]),
+                         static_cast<float>(rows[i + 3]), static_cast<float>(rows[i + 4]),
+                         static_cast<float>(rows[i + 5])});
+    const std::vector<index_t> strides{8, 16, 32};
     const Tensor grid = parameters.at("model.24.anchors").value.to(DType::f64);
-    anchors.assign(grid.data<double>() + level * 6, grid.data<double>() + level * 6 + 6);
+    std::vector<std::vector<double>> anchors(3);
+    std::vector<Tensor> heads, slopes;
+    std::vector<View<const double>> x;
+    std::vector<View<double>> dx;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const View<T> raw = plan.output<T>("head." + std::to_string(i));
+      compare<T>(head(raw), "train_raw." + std::to_string(i));
+      for (std::size_t k = 0; k < 6; ++k)
+        anchors[i].push_back(grid.data<double>()[i * 6 + k] * static_cast<double>(strides[i]));
+      heads.emplace_back(raw.shape, DType::f64);
+      slopes.emplace_back(raw.shape, DType::f64);
+      std::copy_n(raw.data, raw.shape.numel(), heads.back().data<double>());
+      x.push_back(std::as_const(heads.back()).view<double>());
+      dx.push_back(slopes.back().view<double>());
+    }
     const json& hyp = info_["hyp"];
-    const double balance[] = {4.0, 1.0, 0.4};
-    const std::array<double, 3> parts =
-        test::level_loss(logits.view<double>(), anchors, matches, {hyp["box"], hyp["obj"], hyp["cls"]}, balance[level],
-                         gradient.view<double>());
-    for (std::size_t k = 0; k < 3; ++k) total_[k] += parts[k];
-    std::transform(gradient.data<double>(), gradient.data<double>() + gradient.numel(),
-                   plan.output_gradient<T>("head." + suffix).data, [](double v) { return static_cast<T>(v); });
-    if (level == 2) compare<T>({total_.begin(), total_.end()}, "loss_parts");
+    LossOptions options;
+    options.box = hyp["box"];
+    options.obj = hyp["obj"];
+    options.cls = hyp["cls"];
+    DetectionLoss detection_loss(anchors, strides, 3, options);
+    const LossParts parts =
+        detection_loss(std::span<const View<const double>>(x), targets, std::span<const View<double>>(dx));
+    compare<T>({parts.box, parts.obj, parts.cls}, "loss_parts");
+    for (std::size_t i = 0; i < 3; ++i)
+      std::transform(dx[i].data, dx[i].data + dx[i].shape.numel(),
+                     plan.output_gradient<T>("head." + std::to_string(i)).data,
+                     [](double v) { return static_cast<T>(v); });
   }
 
   std::string name_;
@@ -312,7 +324,6 @@ class TrainingCase {
   Exec exec_;
   Model model_;
   Extent extent_;
-  std::array<double, 3> total_{};
   double worst_ = 0;
   std::string where_;
 };
