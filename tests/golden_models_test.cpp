@@ -9,13 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "core/random.hpp"
 #include "golden_case.hpp"
+#include "golden_network.hpp"
 #include "kernels/dispatch.hpp"
 #include "shared_data.hpp"
 #include "slimneck/gradcheck.hpp"
-#include "slimneck/loss.hpp"
-#include "slimneck/model.hpp"
 #include "slimneck/plan.hpp"
 
 using namespace slimneck;
@@ -29,44 +27,6 @@ json read_json(const std::filesystem::path& path) {
   std::ifstream file(path);
   REQUIRE(file.good());
   return json::parse(file);
-}
-
-/// The numbers that the golden generator gives to a network: functions of each tensor's name.
-void fill_by_name(Parameters& parameters, index_t classes) {
-  for (Parameters::Entry& e : parameters.entries()) {
-    const std::string stem = e.name.substr(0, e.name.rfind('.'));
-    const bool norm = parameters.find(stem + ".running_mean") >= 0;
-    const bool biased = parameters.find(stem + ".bias") >= 0;
-    double low = -0.3, high = 0.3;
-    if (e.name.ends_with("num_batches_tracked"))
-      low = high = 0;
-    else if (e.name.ends_with("running_var"))
-      low = 0.5, high = 1.5;
-    else if (norm && e.name.ends_with(".weight"))
-      low = 0.6, high = 1.4;
-    else if (!norm && e.name.ends_with(".bias"))
-      low = -0.1, high = 0.1;
-    else if (e.dims.size() == 4) {
-      high = std::sqrt((biased ? 1.0 : 3.0) / static_cast<double>(e.dims[1] * e.dims[2] * e.dims[3]));
-      low = -high;
-    } else if (e.name.ends_with("anchors"))
-      continue;
-    const core::Stream stream(e.name, 7);
-    for (index_t i = 0; i < e.value.numel(); ++i) {
-      auto value = static_cast<float>(stream.uniform(static_cast<std::uint64_t>(i), low, high));
-      if (!norm && e.name.ends_with(".bias")) {  // the prior of Detect, added in float
-        const double stride = 8 << (e.name[e.name.size() - 6] - '0');
-        const index_t k = i % (classes + 5);
-        if (k == 4) value += static_cast<float>(std::log(8 / std::pow(640 / stride, 2)));
-        if (k >= 5) value += static_cast<float>(std::log(0.6 / (static_cast<double>(classes) - 0.99999)));
-      }
-      if (e.value.dtype() == DType::f64)
-        e.value.data<double>()[i] = static_cast<double>(value);
-      else
-        e.value.data<float>()[i] = value;
-    }
-  }
-  parameters.touch();
 }
 
 /// Depth of the network in convolutions, and the longest sum in one of them.
@@ -92,19 +52,6 @@ Extent extent_of(const Graph& graph) {
   return extent;
 }
 
-ModelOptions options_of(const std::string& family, const std::string& act, const std::string& shuffle, index_t n,
-                        index_t h, index_t w) {
-  ModelOptions o;
-  o.dialect = family;
-  o.activation = act;
-  o.shuffle = shuffle;
-  o.classes = 3;
-  o.batch = n;
-  o.height = h;
-  o.width = w;
-  return o;
-}
-
 std::string model_of(const std::string& scale, const std::string& neck) {
   if (neck == "c3") return "yolov5" + scale;
   return (neck == "gsconv" ? "gsconv-" : neck == "slim" ? "slimneck-" : "slimneck-c-") + scale;
@@ -122,12 +69,13 @@ TEST_CASE("every scale and neck gives the golden boxes") {
     const std::string key = item.key();
     const json& info = item.value();
     const std::string scale = key.substr(0, 1), neck = key.substr(2, key.rfind('_') - 2);
-    const Model model = load_model(
-        model_of(scale, neck),
-        options_of(info["family"], info["act"], info["shuffle"] == "inter" ? "interleave" : "deinterleave", 1, 64, 64));
+    const Model model =
+        load_model(model_of(scale, neck),
+                   test::golden_options(info["family"], info["act"],
+                                        info["shuffle"] == "inter" ? "interleave" : "deinterleave", 1, 64, 64));
     CHECK(model.graph.cost().parameters == info["params"].get<index_t>());
     Parameters parameters(model.graph);
-    fill_by_name(parameters, 3);
+    test::fill_by_name(parameters, 3);
     Plan plan(model.graph, parameters);
     std::transform(x.begin(), x.end(), plan.input().data, [](double v) { return static_cast<float>(v); });
     plan.forward();
@@ -163,15 +111,15 @@ class TrainingCase {
         file_(SafeTensors::read(path)),
         info_(info),
         exec_(exec),
-        model_(load_model("slimneck-n", options_of(info["act"] == "silu" ? "yolov5" : "y5", info["act"],
-                                                   info["shuffle"] == "inter" ? "interleave" : "deinterleave", 2,
-                                                   info["h"], info["w"]))),
+        model_(load_model("slimneck-n", test::golden_options(info["act"] == "silu" ? "yolov5" : "y5", info["act"],
+                                                             info["shuffle"] == "inter" ? "interleave" : "deinterleave",
+                                                             2, info["h"], info["w"]))),
         extent_(extent_of(model_.graph)) {}
 
   template <class T>
   void run() {
     Parameters parameters(model_.graph, dtype_of<T>);
-    fill_by_name(parameters, 3);
+    test::fill_by_name(parameters, 3);
     evaluate<T>(parameters);
     train<T>(parameters);
     MESSAGE(name_ << (exec_.reference ? " reference" : " block " + std::to_string(exec_.block))
@@ -280,12 +228,7 @@ class TrainingCase {
   /// The loss and its gradient in double, from this run's heads.
   template <class T>
   void loss(Plan& plan, Parameters& parameters) {
-    const std::vector<double> rows = test::golden(file_, "targets").values;
-    std::vector<BoxTarget> targets;
-    for (std::size_t i = 0; i < rows.size(); i += 6)
-      targets.push_back({static_cast<int>(rows[i]), static_cast<int>(rows[i + 1]), static_cast<float>(rows[i + 2]),
-                         static_cast<float>(rows[i + 3]), static_cast<float>(rows[i + 4]),
-                         static_cast<float>(rows[i + 5])});
+    const std::vector<BoxTarget> targets = test::golden_targets(file_);
     const std::vector<index_t> strides{8, 16, 32};
     const Tensor grid = parameters.at("model.24.anchors").value.to(DType::f64);
     std::vector<std::vector<double>> anchors(3);

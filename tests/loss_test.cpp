@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "golden_case.hpp"
+#include "golden_network.hpp"
 #include "shared_data.hpp"
 #include "slimneck/error.hpp"
 #include "slimneck/weights.hpp"
@@ -43,13 +44,7 @@ LossOptions options_of(const json& info, const std::string& name) {
 
 /// Logits and labels of a golden case; logits come as image, anchor, row, column, number.
 struct Case {
-  Case(const SafeTensors& file, index_t classes) : per_anchor(classes + 5) {
-    const std::vector<double> rows = test::golden(file, "targets").values;
-    for (std::size_t i = 0; i < rows.size(); i += 6)
-      targets.push_back({static_cast<int>(rows[i]), static_cast<int>(rows[i + 1]), static_cast<float>(rows[i + 2]),
-                         static_cast<float>(rows[i + 3]), static_cast<float>(rows[i + 4]),
-                         static_cast<float>(rows[i + 5])});
-  }
+  Case(const SafeTensors& file, index_t classes) : per_anchor(classes + 5), targets(test::golden_targets(file)) {}
 
   template <class T>
   Tensor head(const SafeTensors& file, const std::string& key, const Shape& shape) const {

@@ -79,7 +79,7 @@ TEST_CASE("plot: curves of the metrics") {
     keep(name, image);
     CHECK(image.width == 1200);
     CHECK(count(image, {32, 36, 42}) > 3000);  // the mean, a thick line, and text
-    CHECK(count(image, {0, 128, 96}) > 100);    // the third class
+    CHECK(count(image, {0, 128, 96}) > 100);   // the third class
   }
   CHECK_NOTHROW((void)plot_metric({}, MetricCurve::f1, {}));
 }

@@ -12,6 +12,7 @@
 #include "slimneck/metrics.hpp"
 #include "slimneck/model.hpp"
 #include "slimneck/onnx.hpp"
+#include "slimneck/optim.hpp"
 #include "slimneck/plot.hpp"
 #include "slimneck/version.hpp"
 #include "slimneck/video.hpp"

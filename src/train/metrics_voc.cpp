@@ -31,8 +31,8 @@ std::pair<std::size_t, double> most_overlapped(const Judged& picture, const Dete
   return best;
 }
 
-// The recalls are multiples of 0.1 as they come out in double precision, as in the evaluations in use: 9 of 15 objects do
-// not reach 6 * 0.1.
+// The recalls are multiples of 0.1 as they come out in double precision, as in the evaluations in use: 9 of 15 objects
+// do not reach 6 * 0.1.
 double mean_at_eleven(const std::vector<double>& recall, const std::vector<double>& envelope) {
   double sum = 0;
   for (int i = 0; i <= 10; ++i) {
