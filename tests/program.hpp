@@ -17,6 +17,9 @@
 
 namespace slimneck::test {
 
+/// The program; see test_data_folder.
+extern const char* const program_file;
+
 struct Outcome {
   int code;
   std::string out, err;
@@ -38,7 +41,7 @@ class ProgramFolder {
 
   /// Runs "slimneck ARGUMENTS" in the folder; `before` may wrap the program, and the arguments may redirect.
   [[nodiscard]] Outcome run(const std::string& arguments, const std::string& before = "") const {
-    return shell(before + " '" + SLIMNECK_CLI + "' " + arguments);
+    return shell(before + " '" + program_file + "' " + arguments);
   }
   /// Runs any command there.
   [[nodiscard]] Outcome shell(const std::string& line) const {

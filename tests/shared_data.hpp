@@ -9,14 +9,10 @@
 
 namespace slimneck::test {
 
-/// A file or folder of the large reference data, whose root is in the environment variable SLIMNECK_SHARED or the
-/// compile definition of the same name; nothing when it is not on this machine. A test that lacks it says so and
+/// A file or folder of the large reference data, whose root is in the environment variable SLIMNECK_SHARED; nothing when it is not on this machine. A test that lacks it says so and
 /// passes.
 inline std::optional<std::filesystem::path> shared_data(std::string_view relative) {
   const char* root = std::getenv("SLIMNECK_SHARED");
-#ifdef SLIMNECK_SHARED
-  if (root == nullptr) root = SLIMNECK_SHARED;
-#endif
   if (root == nullptr || *root == '\0') return std::nullopt;
   std::filesystem::path path = std::filesystem::path(root) / relative;
   std::error_code problem;
@@ -24,14 +20,15 @@ inline std::optional<std::filesystem::path> shared_data(std::string_view relativ
   return path;
 }
 
+/// tests/golden of the source tree; main.cpp knows where that is, so that no other object depends on it and compiler
+/// caches serve every copy of the tree.
+extern const char* const test_data_folder;
+
 /// A file of the reference data that is part of the project. The folder is in the environment variable
-/// SLIMNECK_TEST_DATA, else in the compile definition of the same name, else tests/golden below the current folder.
+/// SLIMNECK_TEST_DATA, else that of the source tree.
 inline std::filesystem::path test_data(std::string_view relative) {
   const char* root = std::getenv("SLIMNECK_TEST_DATA");
-#ifdef SLIMNECK_TEST_DATA
-  if (root == nullptr) root = SLIMNECK_TEST_DATA;
-#endif
-  return std::filesystem::path(root != nullptr ? root : "tests/golden") / relative;
+  return std::filesystem::path(root != nullptr ? root : test_data_folder) / relative;
 }
 
 /// A golden file: from the project's own folder, else from the large reference data.

@@ -4,6 +4,7 @@
 #include "slimneck/cost.hpp"
 #include "slimneck/data.hpp"
 #include "slimneck/detect.hpp"
+#include "slimneck/evaluate.hpp"
 #include "slimneck/files.hpp"
 #include "slimneck/gradcheck.hpp"
 #include "slimneck/hyp.hpp"
