@@ -1,8 +1,10 @@
 #include "cli.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <cerrno>
 #include <charconv>
@@ -55,14 +57,18 @@ std::string printable(std::string text) {
   return text;
 }
 
+bool is_terminal(int handle) {
+  const char* terminal = std::getenv("TERM");
+  const bool dumb = terminal == nullptr || std::string_view(terminal) == "dumb";
+  return !dumb && isatty(handle) == 1;
+}
+
 std::string bold(const std::string& text) {
   const auto given = [](const char* name) {
     const char* value = std::getenv(name);
     return value != nullptr && *value != '\0';
   };
-  const char* terminal = std::getenv("TERM");
-  const bool dumb = terminal == nullptr || std::string_view(terminal) == "dumb";
-  const bool coloured = !given("NO_COLOR") && (given("CLICOLOR_FORCE") || (!dumb && isatty(STDOUT_FILENO) == 1));
+  const bool coloured = !given("NO_COLOR") && (given("CLICOLOR_FORCE") || is_terminal(STDOUT_FILENO));
   return coloured ? "\033[1m" + text + "\033[0m" : text;
 }
 
@@ -71,28 +77,46 @@ std::string bold(const std::string& text) {
 namespace {
 
 constexpr int interrupted = 130;
-volatile std::sig_atomic_t shields = 0;
-volatile std::sig_atomic_t pending = 0;
+std::atomic<int> shields = 0;
+std::atomic<bool> pending = false;
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
+/// Either this sees a shield, or whoever takes one up sees that it is too late.
 extern "C" void on_interrupt(int) {
-  if (shields > 0)
-    pending = 1;
-  else
-    _exit(interrupted);
+  pending = true;
+  if (shields == 0) _exit(interrupted);
 }
 
 }  // namespace
+
+void reserve_standard_files() {
+  // The wrong direction: reading and writing fail, as they would without a file.
+  for (const int handle : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(handle, F_GETFD) < 0 && errno == EBADF) open("/dev/null", handle == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
 
 void handle_signals() {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGINT, on_interrupt);
 }
 
-Uninterrupted::Uninterrupted() noexcept { shields = shields + 1; }
+namespace {
+
+thread_local int depth = 0;  ///< shields of this thread
+
+}  // namespace
+
+Uninterrupted::Uninterrupted() noexcept {
+  if (depth++ > 0) return;
+  ++shields;
+  if (!pending) return;
+  if (--shields == 0) _exit(interrupted);
+  for (;;) pause();  // the thread that has the last shield ends the program
+}
 
 Uninterrupted::~Uninterrupted() {
-  shields = shields - 1;
-  if (shields == 0 && pending != 0) _exit(interrupted);
+  if (--depth > 0) return;
+  if (--shields == 0 && pending) _exit(interrupted);
 }
 
 // ---- Options --------------------------------------------------------------------------------------------------------

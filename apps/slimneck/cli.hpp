@@ -52,15 +52,21 @@ void note(std::string_view line);
 /// The text on one line that changes no terminal: control characters become spaces.
 std::string printable(std::string text);
 
+/// Whether it is a terminal whose lines can be changed (TERM).
+bool is_terminal(int handle);
+
 /// `text` in bold where standard output is a terminal that may be coloured (NO_COLOR, CLICOLOR_FORCE, TERM).
 std::string bold(const std::string& text);
 
 // ---- Signals --------------------------------------------------------------------------------------------------------
 
+/// Standard input, output and error that are closed become ones that fail, so that no file takes their place.
+void reserve_standard_files();
+
 /// Ctrl-C ends the program with 130; a reader that goes away (SIGPIPE) becomes a write error.
 void handle_signals();
 
-/// While one lives Ctrl-C waits, so that no half-written temporary file stays behind.
+/// While one lives, in any thread, Ctrl-C waits, so that no half-written temporary file stays behind.
 class Uninterrupted {
  public:
   Uninterrupted() noexcept;

@@ -1,12 +1,16 @@
-// slimneck detect: finds objects in pictures, as YOLOv5's detect does.
-#include "slimneck/detect.hpp"
+// slimneck detect: finds objects in pictures and videos, as YOLOv5's detect does.
+#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli.hpp"
+#include "detector.hpp"
+#include "frames.hpp"
 #include "gallery.hpp"
-#include "slimneck/image.hpp"
+#include "progress.hpp"
+#include "saver.hpp"
 #include "sources.hpp"
 #include "stopwatch.hpp"
 
@@ -14,223 +18,311 @@ namespace slimneck::cli {
 
 namespace {
 
+/// So many pictures have a line each on a terminal; of more there is one that changes.
+constexpr std::size_t most_lines = 20;
+
 struct DetectArguments {
-  ModelArguments model;
+  DetectorOptions detector;
   std::vector<std::string> sources;
-  NmsOptions nms{.classes = {}, .max_det = 1000};
   GalleryOptions save;
-  bool no_save = false, rect = false, square = false, json = false;
-  ExecArguments exec;
+  std::string device;
+  bool no_save = false, rect = false, json = false;
+
+  /// Standard output is for data: lines go to standard error.
+  [[nodiscard]] bool quiet_output() const { return json || save.output == "-"; }
 };
 
-struct Times {
-  double pre = 0, inference = 0, nms = 0;
+/// What all frames took together, in milliseconds.
+struct Total {
+  Times network;
+  double decode = 0, waiting = 0;
 };
 
-struct Found {
-  std::vector<Detection> detections;
-  Times ms;
-  index_t net_h = 0, net_w = 0;
-};
-
-/// Picture to detections. Plans are kept by the size of the network's input.
-class Detector {
- public:
-  explicit Detector(const DetectArguments& arguments)
-      : arguments_(arguments),
-        open_(open_model(arguments.model)),
-        parameters_(open_.parameters()),
-        plans_(boxes(), parameters_, arguments.exec.plan(Mode::infer)) {
-    const Model& model = open_.model;
-    if (model.strides.empty()) throw Error(open_.model.name + ": the model has no Detect");
-    input_ = model.graph.shape({0, 0});
-    if (input_.c != 3)
-      throw Error(open_.model.name + ": the model takes " + std::to_string(input_.c) + " channels; pictures have 3");
-    names_ = class_names(open_.metadata(), model.classes);
-    for (const int c : arguments.nms.classes)
-      if (c >= model.classes)
-        throw UsageError("--classes: " + std::to_string(c) + " is not in 0.." + std::to_string(model.classes - 1));
-  }
-
-  [[nodiscard]] const std::string& name(int cls) const { return names_[static_cast<std::size_t>(cls)]; }
-
-  Found operator()(const Image& image) {
-    const Letterbox geometry = letterbox_geometry(image.height, image.width, input_.h, input_.w, !arguments_.square,
-                                                  true, open_.model.max_stride());
-    Plan& plan = plans_.at({1, input_.c, geometry.out_h(), geometry.out_w()});
-    Found found{.detections = {}, .ms = {}, .net_h = geometry.out_h(), .net_w = geometry.out_w()};
-    Stopwatch watch;
-    image_to_tensor(letterbox(image, geometry), plan.input());
-    found.ms.pre = watch.lap();
-    plan.forward();
-    found.ms.inference = watch.lap();
-    found.detections = non_max_suppression(plan.output("pred"), arguments_.nms);
-    scale_boxes(found.detections, found.net_h, found.net_w, image.height, image.width);
-    found.ms.nms = watch.lap();
-    return found;
-  }
-
-  /// The shape that --img asks for; with --rect a picture's own may be smaller.
-  [[nodiscard]] const Shape& input() const noexcept { return input_; }
-
- private:
-  /// Boxes alone: raw heads need not leave the plan.
-  [[nodiscard]] Graph boxes() const {
-    return open_.model.graph.with_outputs([](const Output& o) { return o.name == "pred"; });
-  }
-
-  const DetectArguments& arguments_;
-  OpenModel open_;
-  Parameters parameters_;
-  Shape input_;
-  std::vector<std::string> names_;
-  PlanCache plans_;
-};
-
-/// "4 persons, 1 bus, "
-std::string summary(const Found& found, const Detector& detector) {
-  std::map<int, int> counts;
-  for (const Detection& d : found.detections) ++counts[d.cls];
-  if (counts.empty()) return "(no detections), ";
-  std::string text;
-  for (const auto& [cls, count] : counts)
-    text += std::to_string(count) + " " + detector.name(cls) + (count > 1 ? "s, " : ", ");
-  return text;
-}
-
-nlohmann::ordered_json to_json(const std::string& source, const Image& image, const Found& found,
-                               const Detector& detector) {
+nlohmann::ordered_json to_json(const std::string& source, const Frame& frame, const Found& found,
+                               const Detector& detector, double waiting) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Detection& d : found.detections)
     list.push_back(
         {{"class", d.cls}, {"name", detector.name(d.cls)}, {"conf", d.score}, {"xyxy", {d.x1, d.y1, d.x2, d.y2}}});
-  return {{"source", source},
-          {"width", image.width},
-          {"height", image.height},
-          {"detections", list},
-          {"ms", {{"pre", found.ms.pre}, {"inference", found.ms.inference}, {"nms", found.ms.nms}}}};
+  nlohmann::ordered_json item{{"source", source}};
+  if (frame.number > 0) item["frame"] = frame.number;
+  item["width"] = frame.image.width;
+  item["height"] = frame.image.height;
+  item["detections"] = list;
+  item["ms"] = {{"decode", frame.decode_ms},
+                {"read", waiting},
+                {"pre", found.ms.pre},
+                {"inference", found.ms.inference},
+                {"nms", found.ms.nms}};
+  return item;
 }
 
 class Run {
  public:
   explicit Run(const DetectArguments& arguments)
-      : arguments_(arguments), pictures_(find_pictures(arguments.sources)), detector_(arguments) {
-    if (arguments.save.saves())
+      : arguments_(arguments),
+        sources_(find_pictures(arguments.sources)),
+        detector_(arguments.detector),
+        lines_on_terminal_(isatty(arguments.quiet_output() ? STDERR_FILENO : STDOUT_FILENO) == 1) {
+    refuse_own_output();
+    if (arguments.save.pictures || arguments.save.folder())
       gallery_.emplace(arguments.save, [this](int cls) -> const std::string& { return detector_.name(cls); });
   }
 
   void operator()() {
-    for (std::size_t i = 0; i < pictures_.size(); ++i) picture(i);
-    if (done_ > 0) speed();
-    if (gallery_) {
-      gallery_->finish();
-      say("Results saved to " + bold(gallery_->directory().string()));
+    Stopwatch all;
+    look_at_all();
+    progress_.finish();
+    if (done_ > 0) {
+      speed(all.lap());
+      saved();
     }
-    if (arguments_.json) print(json_.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    if (arguments_.json) print(listed_ > 0 ? "\n]\n" : done_ > 0 || sources_.size() > 1 ? "[]\n" : "");
     flush_output();
-    if (done_ < pictures_.size())
-      throw Error(format("%zu of %zu pictures could not be read", pictures_.size() - done_, pictures_.size()));
+    if (failed_ == 0) return;
+    if (sources_.size() == 1) throw Error(problem_);
+    throw Error(format("%zu of %zu %s could not be read", failed_, sources_.size(),
+                       videos_ ? "pictures and videos" : "pictures"));
   }
 
  private:
-  /// With --json, standard output has nothing else.
-  void say(const std::string& line) const {
-    if (arguments_.json) return note(line);
+  void refuse_own_output() const {
+    std::error_code problem;
+    for (const std::string& source : sources_)
+      if (source != "-" && std::filesystem::equivalent(source, arguments_.save.output, problem))
+        throw UsageError("--output: " + source + " would be overwritten while it is read");
+  }
+
+  void say(const std::string& line) {
+    if (lines_on_terminal_) progress_.clear();
+    if (arguments_.quiet_output()) return note(line);
     print(line + "\n");
     flush_output();
   }
 
-  /// A broken picture is no reason to give up the others.
-  std::optional<Image> read(const std::string& source) const {
-    try {
-      return read_image(source);
-    } catch (const Error& problem) {
-      if (pictures_.size() == 1) throw;
-      note("skipped: " + printable(problem.what()));
+  void look_at_all() {
+    FrameReader reader(sources_, arguments_.save.vid_stride);
+    std::optional<Saver> saver;
+    if (gallery_) saver.emplace(*gallery_);
+    watch_.lap();
+    for (std::optional<Frame> frame = reader.next(); frame; frame = reader.next()) {
+      const double waiting = watch_.lap();
+      if (!is_good(*frame)) continue;
+      Found found = look(*frame, waiting);
+      if (saver)
+        saver->save(
+            {.source = sources_[frame->source], .frame = std::move(*frame), .detections = std::move(found.detections)});
+      watch_.lap();
     }
-    return std::nullopt;
+    if (saver) saver->finish();
   }
 
-  void picture(std::size_t i) {
-    const std::string& source = pictures_[i];
-    std::optional<Image> image = read(source);
-    if (!image) return;
-    const Found found = detector_(*image);
-    say(format("image %zu/%zu %s: %lldx%lld ", i + 1, pictures_.size(), printable(source).c_str(),
-               static_cast<long long>(found.net_h), static_cast<long long>(found.net_w)) +
-        summary(found, detector_) + format("%.1fms", found.ms.inference));
+  /// What is broken is no reason to give up the others.
+  bool is_good(const Frame& frame) {
+    if (failed_ > 0 && frame.source == failed_source_) return false;
+    std::string problem = frame.problem;
+    if (problem.empty() && !arguments_.save.output.empty()) {
+      const Image& image = frame.image;
+      if (done_ == 0) extents_ = {image.width, image.height};
+      if (extents_ != Extents{image.width, image.height})
+        problem = format("%s: %lldx%lld pixels; the video has %lldx%lld", sources_[frame.source].c_str(),
+                         static_cast<long long>(image.width), static_cast<long long>(image.height),
+                         static_cast<long long>(extents_.width), static_cast<long long>(extents_.height));
+    }
+    if (problem.empty()) return true;
+    ++failed_;
+    failed_source_ = frame.source;
+    problem_ = std::move(problem);
+    if (sources_.size() == 1) return false;
+    progress_.clear();
+    note((video_source_ == frame.source && videos_ ? "ends early: " : "skipped: ") + printable(problem_));
+    return false;
+  }
+
+  Found look(const Frame& frame, double waiting) {
+    const std::string& source = sources_[frame.source];
+    Found found = detector_(frame.image);
     ++done_;
-    total_.pre += found.ms.pre;
-    total_.inference += found.ms.inference;
-    total_.nms += found.ms.nms;
-    if (arguments_.json) json_.push_back(to_json(source, *image, found, detector_));
-    if (gallery_) gallery_->save(source, std::move(*image), found.detections);
+    if (frame.number > 0) {
+      videos_ = true;
+      video_source_ = frame.source;
+    }
+    total_.network.pre += found.ms.pre;
+    total_.network.inference += found.ms.inference;
+    total_.network.nms += found.ms.nms;
+    total_.decode += frame.decode_ms;
+    total_.waiting += waiting;
+    report(frame, found);
+    if (arguments_.json) list(to_json(source, frame, found, detector_, waiting));
+    return found;
   }
 
-  void speed() const {
+  void report(const Frame& frame, const Found& found) {
+    std::string number;
+    if (frame.number > 0)
+      number = frame.count > 0
+                   ? format(" (%lld/%lld)", static_cast<long long>(frame.number), static_cast<long long>(frame.count))
+                   : format(" (%lld)", static_cast<long long>(frame.number));
+    const std::string line =
+        format("%s %zu/%zu%s %s: %lldx%lld ", frame.number > 0 ? "video" : "image", frame.source + 1, sources_.size(),
+               number.c_str(), printable(sources_[frame.source]).c_str(), static_cast<long long>(found.net_h),
+               static_cast<long long>(found.net_w)) +
+        detector_.summary(found) + format("%.1fms", found.ms.inference);
+    const bool progress = Progress::possible() && (frame.number > 0 || sources_.size() > most_lines);
+    if (!progress || !lines_on_terminal_) say(line);
+    if (progress)
+      progress_.show(format("%zu images, %.1f per second: ", done_, 1e3 * static_cast<double>(done_) / since_.ms()) +
+                     line);
+  }
+
+  /// Items are printed as they come: a video may have no end.
+  void list(const nlohmann::ordered_json& item) {
+    std::string text = item.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1))
+      text.insert(at + 1, "  ");
+    print((listed_++ == 0 ? "[\n  " : ",\n  ") + text);
+    flush_output();
+  }
+
+  void speed(double ms) {
     const auto pictures = static_cast<double>(done_);
+    const Times& network = total_.network;
     say(format("Speed: %.1fms pre-process, %.1fms inference, %.1fms NMS per image at shape (1, 3, %lld, %lld)",
-               total_.pre / pictures, total_.inference / pictures, total_.nms / pictures,
+               network.pre / pictures, network.inference / pictures, network.nms / pictures,
                static_cast<long long>(detector_.input().h), static_cast<long long>(detector_.input().w)));
+    if (done_ > 1)
+      say(format("%zu images in %.2fs, %.1f per second; %.1fms decoding per image beside it, waiting for images %.1f%%",
+                 done_, ms / 1e3, 1e3 * pictures / ms, total_.decode / pictures, 100 * total_.waiting / ms));
+  }
+
+  void saved() {
+    if (!gallery_) return;
+    const std::string& output = arguments_.save.output;
+    if (!output.empty() && output != "-") say("Results saved to " + bold(output));
+    if (!gallery_->directory().empty()) say("Results saved to " + bold(gallery_->directory().string()));
   }
 
   const DetectArguments& arguments_;
-  std::vector<std::string> pictures_;
+  std::vector<std::string> sources_;
   Detector detector_;
   std::optional<Gallery> gallery_;
-  nlohmann::ordered_json json_ = nlohmann::ordered_json::array();
-  Times total_;
-  std::size_t done_ = 0;  ///< pictures that could be read
+  const bool lines_on_terminal_;
+  Progress progress_;
+  Stopwatch watch_, since_;
+  Total total_;
+  std::size_t done_ = 0;                              ///< pictures and frames that could be read
+  std::size_t failed_ = 0;                            ///< sources that could not
+  std::size_t failed_source_ = 0, video_source_ = 0;  ///< the last ones of their kind
+  std::size_t listed_ = 0;
+  std::string problem_;  ///< of the last source that failed
+  bool videos_ = false;  ///< whether there was one
+  Extents extents_;      ///< of the video that --output makes
 };
 
+void check_output(const DetectArguments& arguments) {
+  const std::string& output = arguments.save.output;
+  if (output.empty()) return;
+  if (output != "-") {
+    if (!output.ends_with(".y4m")) throw UsageError("--output: a file that ends with .y4m, or - for standard output");
+    return require_writable(output);
+  }
+  if (arguments.json) throw UsageError("--json and --output - both want standard output");
+  if (isatty(STDOUT_FILENO) == 1)
+    throw UsageError("--output -: standard output is a terminal; pipe it: ... --output - | ffplay -");
+}
+
 void run(DetectArguments& arguments) {
-  require_weights(arguments.model);
+  require_weights(arguments.detector.model);
   if (arguments.save.project.empty() || arguments.save.name.empty())
     throw UsageError("--project and --name may not be empty");
   if (arguments.save.confidence && !arguments.save.text) throw UsageError("--save-conf goes with --save-txt");
+  const auto inputs = std::count(arguments.sources.begin(), arguments.sources.end(), "-");
+  if (inputs > 1) throw UsageError("--source: standard input can be read once");
+  if (inputs == 1 && isatty(STDIN_FILENO) == 1)
+    throw UsageError("--source -: standard input is a terminal; pipe a picture or a Y4M video into it");
   arguments.save.pictures = !arguments.no_save;
+  check_output(arguments);
   Run detection(arguments);
   detection();
+}
+
+/// An option of YOLOv5's detect that makes no sense here, and why.
+void refuse(CLI::App& command, const std::string& name, const std::string& reason) {
+  command
+      .add_flag_function(
+          name, [name, reason](std::int64_t /*count*/) { throw UsageError(name + ": " + reason); }, reason)
+      ->group("");
+}
+
+void refuse_others(CLI::App& command) {
+  refuse(command, "--half", "on a CPU networks run in single precision");
+  refuse(command, "--view-img", "there are no windows here; --output - | ffplay - shows what is drawn");
+  refuse(command, "--visualize", "feature maps are not drawn; slimneck run --layers writes them");
+  refuse(command, "--update", "weights stay as they are; slimneck convert writes them anew");
+  refuse(command, "--dnn", "networks run on slimneck's own kernels");
+}
+
+void add_saving(CLI::App& command, DetectArguments& a) {
+  CLI::Option* no_save = command.add_flag("--nosave", a.no_save, "save no drawn pictures or videos");
+  command
+      .add_option("--output", a.save.output,
+                  "everything that is drawn as one video: FILE.y4m, or - for standard output (lines go to standard "
+                  "error)")
+      ->type_name("FILE")
+      ->excludes(no_save);
+  command.add_option("--project", a.save.project, "folder of the runs (runs/detect)")->type_name("DIR");
+  command.add_option("--name", a.save.name, "folder of this run within it (exp)")->type_name("DIR");
+  command.add_flag("--exist-ok", a.save.exist_ok, "write into project/name even if it exists");
+  command.add_flag("--save-txt", a.save.text,
+                   "save labels/NAME.txt (NAME_FRAME.txt): class, centre and size as parts of the picture");
+  command.add_option("--save-format", a.save.text_format, "labels: 0 as said, 1 corners in pixels (0)")
+      ->check(integer_in(0, 1));
+  command.add_flag("--save-conf", a.save.confidence, "confidence as the last number of a label");
+  command.add_flag("--save-csv", a.save.csv, "save predictions.csv");
+  command.add_flag("--save-crop", a.save.crops, "save every box as crops/CLASS/NAME.jpg");
+  command.add_option("--line-thickness", a.save.thickness, "thickness of boxes (by the picture's size)")
+      ->check(integer_in(1, 1000));
+  command.add_flag("--hide-labels", a.save.hide_labels, "draw boxes without names");
+  command.add_flag("--hide-conf", a.save.hide_confidence, "draw names without confidence");
 }
 
 }  // namespace
 
 void add_detect(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("detect", "find objects in pictures and draw them");
+  CLI::App* command = app.add_subcommand("detect", "find objects in pictures and videos and draw them");
   auto arguments = std::make_shared<DetectArguments>();
   DetectArguments& a = *arguments;
-  a.model.add_to(*command);
-  command->add_option("--source", a.sources, "pictures (JPEG, PNG, BMP, PNM), folders, patterns, .txt lists")
+  a.detector.model.add_to(*command);
+  command
+      ->add_option("--source", a.sources,
+                   "pictures (JPEG, PNG, BMP, PNM), videos (Y4M), folders, patterns, .txt lists, - for standard input")
       ->type_name("SOURCE")
       ->required();
-  command->add_option("--conf-thres,--conf", a.nms.conf, "least confidence (0.25)")->check(real_in(0, 1));
-  command->add_option("--iou-thres,--iou", a.nms.iou, "overlap above which the weaker box goes (0.45)")
+  command->add_option("--conf-thres,--conf", a.detector.nms.conf, "least confidence (0.25)")->check(real_in(0, 1));
+  command->add_option("--iou-thres,--iou", a.detector.nms.iou, "overlap above which the weaker box goes (0.45)")
       ->check(real_in(0, 1));
-  command->add_option("--classes", a.nms.classes, "only these class numbers")->check(integer_in(0, 65534));
-  command->add_option("--max-det", a.nms.max_det, "most detections per picture (1000)")->check(integer_in(1, 1000000));
-  command->add_flag("--agnostic-nms", a.nms.agnostic, "boxes of different classes suppress each other, too");
-  command->add_flag("--nosave", a.no_save, "save no drawn pictures");
-  command->add_option("--project", a.save.project, "folder of the runs (runs/detect)")->type_name("DIR");
-  command->add_option("--name", a.save.name, "folder of this run within it (exp)")->type_name("DIR");
-  command->add_flag("--exist-ok", a.save.exist_ok, "write into project/name even if it exists");
-  command->add_flag("--save-txt", a.save.text, "save labels/NAME.txt: class, centre and size as parts of the picture");
-  command->add_option("--save-format", a.save.text_format, "labels: 0 as said, 1 corners in pixels (0)")
-      ->check(integer_in(0, 1));
-  command->add_flag("--save-conf", a.save.confidence, "confidence as the last number of a label");
-  command->add_flag("--save-csv", a.save.csv, "save predictions.csv");
-  command->add_flag("--save-crop", a.save.crops, "save every box as crops/CLASS/NAME.jpg");
-  command->add_option("--line-thickness", a.save.thickness, "thickness of boxes (by the picture's size)")
-      ->check(integer_in(1, 1000));
-  command->add_flag("--hide-labels", a.save.hide_labels, "draw boxes without names");
-  command->add_flag("--hide-conf", a.save.hide_confidence, "draw names without confidence");
+  command->add_option("--classes", a.detector.nms.classes, "only these class numbers")->check(integer_in(0, 65534));
+  command->add_option("--max-det", a.detector.nms.max_det, "most detections per picture (1000)")
+      ->check(integer_in(1, 1000000));
+  command->add_flag("--agnostic-nms", a.detector.nms.agnostic, "boxes of different classes suppress each other, too");
+  add_saving(*command, a);
   CLI::Option* rect = command->add_flag("--rect", a.rect, "pad only up to a multiple of the stride (the default)");
-  command->add_flag("--square", a.square, "pad to the whole --img")->excludes(rect);
-  a.exec.add_to(*command, false);
+  command->add_flag("--square", a.detector.square, "pad to the whole --img")->excludes(rect);
+  a.detector.exec.add_to(*command, false);
+  command->add_flag("--augment", a.detector.augment, "look at three sizes, once mirrored, for more objects");
+  command->add_option("--vid-stride", a.save.vid_stride, "of so many frames of a video look at the last (1)")
+      ->check(integer_in(1, 1000000));
+  command->add_option("--data", a.detector.data, "data.yaml with the names of the classes (what the weights hold)")
+      ->type_name("FILE");
+  command->add_option("--device", a.device, "cpu, which is the only one")->check(one_of({"cpu"}));
+  refuse_others(*command);
   command->add_flag("--json", a.json, "print JSON to standard output, and the rest to standard error");
   command->footer(
       "Examples:\n"
       "  slimneck detect --weights yolov5n.pt --source bus.jpg zidane.jpg\n"
       "  slimneck detect --weights yolov5n.pt --source photos --save-txt --save-conf --nosave\n"
+      "  ffmpeg -i a.mp4 -f yuv4mpegpipe -pix_fmt yuv420p - |\n"
+      "    slimneck detect --weights yolov5n.pt --source - --output - | ffplay -\n"
       "  slimneck detect --cfg slimneck-s --weights w.safetensors --source *.png --conf 0.4 --json --nosave");
   command->callback([arguments] { run(*arguments); });
 }

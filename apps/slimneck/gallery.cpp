@@ -78,7 +78,8 @@ Image crop(const Image& image, const Detection& d) {
 }  // namespace
 
 Gallery::Gallery(const GalleryOptions& options, ClassName class_name)
-    : options_(options), class_name_(std::move(class_name)), table_("Image Name,Prediction,Confidence\n") {
+    : options_(options), class_name_(std::move(class_name)) {
+  if (!options.folder()) return;
   const fs::path wanted = fs::path(options.project) / options.name;
   made_ = !options.exist_ok;
   if (made_)
@@ -92,30 +93,68 @@ Gallery::~Gallery() {
   if (made_ && fs::is_empty(directory_, problem)) fs::remove(directory_, problem);
 }
 
-std::string Gallery::unused_stem(const fs::path& source, std::string& ending) {
-  static const std::set<std::string> writable{".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"};
-  const std::string extension = source.extension().string();
-  ending = writable.contains(extension) ? extension : extension + ".jpg";
+std::string Gallery::unused_stem(const fs::path& source) {
   std::string stem = source.stem().string();
-  for (int i = 2; used_.contains(stem + ending) || (options_.text && used_.contains(stem)); ++i)
+  for (int i = 2; used_.contains(stem + ending_) || (options_.text && used_.contains(stem)); ++i)
     stem = numbered(source.stem().string(), "-", i);
-  used_.insert(stem + ending);
+  used_.insert(stem + ending_);
   used_.insert(stem);
   return stem;
 }
 
-void Gallery::save(const fs::path& source, Image image, std::span<const Detection> detections) {
-  std::string ending;
-  const std::string stem = unused_stem(source, ending);
-  const Uninterrupted shield;
-  if (options_.text && !detections.empty()) save_text(stem, image, detections);
-  if (options_.crops) save_crops(stem, image, detections);
+/// A picture, or the first frame of a video.
+void Gallery::begin(const fs::path& source, bool video) {
+  static const std::set<std::string> writable{".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"};
+  const std::string extension = source.extension().string();
+  ending_ = video ? ".y4m" : writable.contains(extension) ? extension : extension + ".jpg";
+  stem_ = unused_stem(source);
+  if (options_.output.empty()) finish_video();
+  if (!video || !options_.pictures || !options_.output.empty()) return;
+  std::error_code problem;
+  if (fs::equivalent(source, directory_ / (stem_ + ending_), problem))
+    throw IoError(source.string() + ": would be overwritten while it is read");
+}
+
+void Gallery::save(Seen seen) {
+  const fs::path source = seen.source == "-" ? "stdin" : seen.source;
+  const index_t number = seen.frame.number;
+  if (number <= 1) begin(source, number == 1);
+  const std::string suffix = number > 0 ? "_" + std::to_string(number) : "";
+  {
+    const Uninterrupted shield;
+    if (options_.text && !seen.detections.empty()) save_text(stem_ + suffix, seen.frame.image, seen.detections);
+    if (options_.crops) save_crops(stem_ + suffix, number > 0, seen.frame.image, seen.detections);
+    if (options_.csv) save_rows(source.stem().string() + suffix + source.extension().string(), seen.detections);
+  }
+  if (!options_.pictures) return;
+  draw(seen.frame.image, seen.detections);
+  save_drawn(seen);
+}
+
+void Gallery::save_drawn(const Seen& seen) {
+  const Image& image = seen.frame.image;
+  const bool file = options_.output.empty();
+  if (file && seen.frame.number == 0) {
+    const Uninterrupted shield;
+    write_image(directory_ / (stem_ + ending_), image);
+    return;
+  }
+  if (!video_)
+    video_.emplace(file ? directory_ / (stem_ + ending_) : fs::path(options_.output),
+                   output_format(image, seen.frame.video, options_.vid_stride));
+  video_->write(image);
+}
+
+void Gallery::save_rows(const std::string& name, std::span<const Detection> detections) {
+  std::string rows;
+  if (!table_) {
+    table_.emplace(directory_ / "predictions.csv");
+    rows = "Image Name,Prediction,Confidence\n";
+  }
   // As YOLOv5 lists them: the best ones last.
   for (auto d = detections.rbegin(); d != detections.rend(); ++d)
-    table_ += field(source.filename().string()) + "," + field(class_name_(d->cls)) + "," + score_text(d->score) + "\n";
-  if (!options_.pictures) return;
-  draw(image, detections);
-  write_image(directory_ / (stem + ending), image);
+    rows += field(name) + "," + field(class_name_(d->cls)) + "," + score_text(d->score) + "\n";
+  table_->append(std::as_bytes(std::span(rows)));
 }
 
 void Gallery::draw(Image& image, std::span<const Detection> detections) const {
@@ -143,20 +182,27 @@ void Gallery::save_text(const std::string& stem, const Image& image, std::span<c
   write_text((directory_ / "labels" / (stem + ".txt")).string(), text);
 }
 
-void Gallery::save_crops(const std::string& stem, const Image& image, std::span<const Detection> detections) const {
+void Gallery::save_crops(const std::string& stem, bool video, const Image& image,
+                         std::span<const Detection> detections) const {
+  const char* const between = video ? "-" : "";  // the number of a frame comes before it
   for (auto d = detections.rbegin(); d != detections.rend(); ++d) {
     const fs::path folder = directory_ / "crops" / folder_name(class_name_(d->cls), d->cls);
     make_folders(folder);
     fs::path path = folder / (stem + ".jpg");
     std::error_code problem;
-    for (int i = 2; fs::exists(path, problem); ++i) path = folder / (numbered(stem, "", i) + ".jpg");
+    for (int i = 2; fs::exists(path, problem); ++i) path = folder / (numbered(stem, between, i) + ".jpg");
     write_image(path, crop(image, *d));
   }
 }
 
-void Gallery::finish() const {
-  const Uninterrupted shield;
-  if (options_.csv) write_text((directory_ / "predictions.csv").string(), table_);
+void Gallery::finish_video() {
+  if (video_) video_->finish();
+  video_.reset();
+}
+
+void Gallery::finish() {
+  finish_video();
+  if (table_) table_->finish();
 }
 
 }  // namespace slimneck::cli

@@ -1,14 +1,18 @@
-// What a run of detect leaves behind: a folder with drawn pictures, labels, crops and a table.
+// What a run of detect leaves behind: a folder with drawn pictures and videos, labels, crops and a table.
 #pragma once
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "frames.hpp"
+#include "growing_file.hpp"
 #include "slimneck/detect.hpp"
-#include "slimneck/image.hpp"
+#include "video_output.hpp"
 
 namespace slimneck::cli {
 
@@ -19,8 +23,18 @@ struct GalleryOptions {
   int text_format = 0;    ///< 0: centre and size as parts of the picture, 1: corners in pixels
   index_t thickness = 0;  ///< of boxes, in pixels; 0: by the picture's size
   bool hide_labels = false, hide_confidence = false;
+  std::string output;      ///< one video of everything that is drawn, instead of files in the folder; "-": to stdout
+  index_t vid_stride = 1;  ///< of so many frames of a video one is there
 
-  [[nodiscard]] bool saves() const noexcept { return pictures || text || csv || crops; }
+  /// Whether there is anything that goes into the folder.
+  [[nodiscard]] bool folder() const noexcept { return (pictures && output.empty()) || text || csv || crops; }
+};
+
+/// A picture or frame and what was found in it.
+struct Seen {
+  std::string source;
+  Frame frame;
+  std::vector<Detection> detections;
 };
 
 /// The folder is project/name, or project/name2, name3, ...: the first that could be made. One in which nothing was
@@ -35,23 +49,31 @@ class Gallery {
   Gallery& operator=(const Gallery&) = delete;
   ~Gallery();
 
+  /// Empty when nothing goes there.
   [[nodiscard]] const std::filesystem::path& directory() const noexcept { return directory_; }
-  void save(const std::filesystem::path& source, Image image, std::span<const Detection> detections);
-  /// Writes the table.
-  void finish() const;
+  /// The frames of a video come one after another. Throws IoError when something cannot be written.
+  void save(Seen seen);
+  /// Everything is on the disk. Throws as save().
+  void finish();
 
  private:
-  std::string unused_stem(const std::filesystem::path& source, std::string& ending);
+  void begin(const std::filesystem::path& source, bool video);
+  std::string unused_stem(const std::filesystem::path& source);
   void draw(Image& image, std::span<const Detection> detections) const;
   void save_text(const std::string& stem, const Image& image, std::span<const Detection> detections) const;
-  void save_crops(const std::string& stem, const Image& image, std::span<const Detection> detections) const;
+  void save_crops(const std::string& stem, bool video, const Image& image, std::span<const Detection> detections) const;
+  void save_rows(const std::string& name, std::span<const Detection> detections);
+  void save_drawn(const Seen& seen);
+  void finish_video();
 
   const GalleryOptions& options_;
   ClassName class_name_;
   std::filesystem::path directory_;
   bool made_ = false;
   std::set<std::string> used_;
-  std::string table_;
+  std::string stem_, ending_;  ///< of the picture or video that is being saved
+  std::optional<GrowingFile> table_;
+  std::optional<VideoOutput> video_;
 };
 
 }  // namespace slimneck::cli

@@ -72,6 +72,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
 }
 
 int run_program(int argc, char** argv) {
+  reserve_standard_files();
   handle_signals();
   CLI::App app("Standard, depthwise separable and GSConv networks in C++: YOLOv5 and its slim necks.", "slimneck");
   app.set_version_flag("--version", version());

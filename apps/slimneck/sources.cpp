@@ -24,8 +24,8 @@ std::string lower_extension(const fs::path& path) {
   return extension;
 }
 
-bool is_picture(const fs::path& path) {
-  static const std::set<std::string> known{".jpg", ".jpeg", ".png", ".bmp", ".pbm", ".pgm", ".ppm", ".pnm"};
+bool is_picture_or_video(const fs::path& path) {
+  static const std::set<std::string> known{".jpg", ".jpeg", ".png", ".bmp", ".pbm", ".pgm", ".ppm", ".pnm", ".y4m"};
   return known.contains(lower_extension(path));
 }
 
@@ -132,7 +132,8 @@ std::vector<fs::path> listed(const fs::path& list) {
 }
 
 std::vector<fs::path> pictures_of(const std::string& source) {
-  if (is_folder(source)) return entries_of(source, [](const fs::path& p) { return is_picture(p) && !is_folder(p); });
+  if (is_folder(source))
+    return entries_of(source, [](const fs::path& p) { return is_picture_or_video(p) && !is_folder(p); });
   if (!is_there(source)) {
     if (source.find("://") != std::string::npos) throw IoError(source + ": nothing is fetched; --source takes files");
     if (!is_pattern(source)) throw IoError(source + ": there is no such file");
@@ -147,10 +148,15 @@ std::vector<fs::path> pictures_of(const std::string& source) {
 std::vector<std::string> find_pictures(const std::vector<std::string>& sources) {
   std::vector<std::string> pictures;
   for (const std::string& source : sources) {
+    if (source == "-") {
+      pictures.push_back(source);
+      continue;
+    }
     const std::vector<fs::path> found = pictures_of(source);
-    if (found.empty()) throw IoError(source + ": there are no pictures (.jpg .jpeg .png .bmp .pbm .pgm .ppm .pnm)");
+    if (found.empty())
+      throw IoError(source + ": there are no pictures (.jpg .jpeg .png .bmp .pbm .pgm .ppm .pnm) or videos (.y4m)");
     if (found.size() > max_pictures - pictures.size()) throw IoError(source + ": more than a million pictures");
-    for (const fs::path& path : found) pictures.push_back(path.string());
+    for (const fs::path& path : found) pictures.push_back(path == "-" ? "./-" : path.string());
   }
   return pictures;
 }

@@ -1,4 +1,4 @@
-// What --source names: pictures, folders of them, patterns and lists.
+// What --source names: pictures, videos, folders of them, patterns, lists and standard input.
 #pragma once
 
 #include <string>
@@ -6,10 +6,10 @@
 
 namespace slimneck::cli {
 
-/// The pictures that the sources name, in order: a file is itself; a folder stands for the pictures in it (by
+/// The pictures and videos that the sources name, in order: a file is itself; a folder stands for those in it (by
 /// extension, sorted, without those of inner folders); a text with * ? [ that is no file, for the files that match; and
-/// a .txt file for those that its lines name, as they are or from the list's folder on. Throws IoError when a source
-/// does not exist or names nothing.
+/// a .txt file for those that its lines name, as they are or from the list's folder on. "-" stays what it is: standard
+/// input. Throws IoError when a source does not exist or names nothing.
 std::vector<std::string> find_pictures(const std::vector<std::string>& sources);
 
 }  // namespace slimneck::cli

@@ -8,10 +8,13 @@ class Stopwatch {
  public:
   /// Milliseconds since it was made or asked last.
   double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double ms = std::chrono::duration<double, std::milli>(now - last_).count();
-    last_ = now;
-    return ms;
+    const double passed = ms();
+    last_ = std::chrono::steady_clock::now();
+    return passed;
+  }
+  /// The same, and nothing else.
+  [[nodiscard]] double ms() const {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - last_).count();
   }
 
  private:
