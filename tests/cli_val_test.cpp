@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
 
 #include "square_data.hpp"
 #include "workplace.hpp"
@@ -114,6 +116,32 @@ TEST_CASE("labels and COCO's JSON name every box") {
   CHECK(of(42)[0]["bbox"] == json::array({16.0, 40.0, 8.0, 8.0}));
   CHECK(of(42)[0]["score"] > 0.9);
   check_failed(place.run(val + "--save-conf"), 2, "--save-txt");
+}
+
+TEST_CASE("COCO's own classes have COCO's numbers") {
+  const Workplace place;
+  std::vector<std::string> names = class_names({}, 80);
+  const auto categories = [&]() {
+    std::string list;
+    for (const std::string& name : names) list += "\n  - " + name;
+    place.text("coco.yaml", "train: images\nval: images\nnames:" + list + "\n");
+    const std::string network = "val --cfg network.yaml --nc 80 --init seed=1 --img 64 --conf 0 --data coco.yaml ";
+    CHECK(place.run(network + "--save-json --noplots --exist-ok").code == 0);
+    std::set<int> found;
+    for (const json& box : json::parse(place.read("runs/val/exp/predictions.json")))
+      found.insert(box["category_id"].get<int>());
+    return found;
+  };
+  const std::set<int> coco = categories();
+  REQUIRE(*coco.rbegin() > 80);  // the network is not trained: it finds classes of every number
+  names[0] = "somebody";
+  const std::set<int> plain = categories();
+  std::vector<int> numbers(90);
+  std::iota(numbers.begin(), numbers.end(), 1);
+  for (const int none : {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}) std::erase(numbers, none);
+  std::set<int> wanted;
+  for (const int cls : plain) wanted.insert(numbers.at(static_cast<std::size_t>(cls)));
+  CHECK(coco == wanted);
 }
 
 TEST_CASE("parts of the data, and speed") {

@@ -27,7 +27,7 @@ struct EvaluateOptions {
   bool augment = false;           ///< also look at three sizes and mirrored, as YOLOv5's --augment does
   int workers = 0;                ///< threads that read pictures ahead; see LoaderOptions
   std::uint64_t cache_bytes = 0;  ///< see LoaderOptions
-  DetectionLoss* loss = nullptr;  ///< measures the loss too; not rebalanced
+  DetectionLoss* loss = nullptr;  ///< measures the loss too; not rebalanced, and not with augment
   PlanOptions plan = {};          ///< how the network runs; its mode is set here
 };
 
