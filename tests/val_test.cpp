@@ -30,7 +30,7 @@ struct Squares {
     test::open_eyes(parameters);
     data = scan_data(load_data(folder / "squares.yaml"), Split::val, scan);
   }
-  [[nodiscard]] Evaluation evaluate() { return Evaluator(model, parameters, data, options)(); }
+  Evaluation evaluate() { return Evaluator(model, parameters, data, options)(); }
 };
 
 /// In the order of samples.
@@ -78,12 +78,12 @@ TEST_CASE("every square is found where it is, in pixels of its picture") {
       REQUIRE(evaluation.judged.size() == pictures.size());
       const std::vector<Judged> judged = sorted(evaluation);
       for (std::size_t i = 0; i < pictures.size(); ++i) {
-        const auto& [name, columns, rows, cell, wanted] = pictures[i];
-        CAPTURE(name);
+        const std::vector<test::Square>& wanted = pictures[i].squares;
+        CAPTURE(pictures[i].name);
         CHECK(judged[i].detections.size() == wanted.size());
         CHECK(judged[i].truth.size() == wanted.size());
         for (const test::Square& square : wanted) {
-          const auto is_it = [&, cell = cell](const auto& box) { return covers(box, square, cell); };
+          const auto is_it = [&](const auto& box) { return covers(box, square, pictures[i].cell); };
           CHECK(std::any_of(judged[i].detections.begin(), judged[i].detections.end(), is_it));
           CHECK(std::any_of(judged[i].truth.begin(), judged[i].truth.end(), is_it));
         }
