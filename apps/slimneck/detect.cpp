@@ -65,7 +65,7 @@ class Run {
         detector_(arguments.detector),
         lines_on_terminal_(isatty(arguments.quiet_output() ? STDERR_FILENO : STDOUT_FILENO) == 1) {
     refuse_own_output();
-    if (arguments.save.pictures || arguments.save.folder())
+    if (arguments.save.pictures || arguments.save.into_folder())
       gallery_.emplace(arguments.save, [this](int cls) -> const std::string& { return detector_.name(cls); });
   }
 
@@ -233,8 +233,7 @@ void check_output(const DetectArguments& arguments) {
 
 void run(DetectArguments& arguments) {
   require_weights(arguments.detector.model);
-  if (arguments.save.project.empty() || arguments.save.name.empty())
-    throw UsageError("--project and --name may not be empty");
+  arguments.save.folder.check();
   if (arguments.save.confidence && !arguments.save.text) throw UsageError("--save-conf goes with --save-txt");
   const auto inputs = std::count(arguments.sources.begin(), arguments.sources.end(), "-");
   if (inputs > 1) throw UsageError("--source: standard input can be read once");
@@ -270,9 +269,7 @@ void add_saving(CLI::App& command, DetectArguments& a) {
                   "error)")
       ->type_name("FILE")
       ->excludes(no_save);
-  command.add_option("--project", a.save.project, "folder of the runs (runs/detect)")->type_name("DIR");
-  command.add_option("--name", a.save.name, "folder of this run within it (exp)")->type_name("DIR");
-  command.add_flag("--exist-ok", a.save.exist_ok, "write into project/name even if it exists");
+  a.save.folder.add_to(command);
   command.add_flag("--save-txt", a.save.text,
                    "save labels/NAME.txt (NAME_FRAME.txt): class, centre and size as parts of the picture");
   command.add_option("--save-format", a.save.text_format, "labels: 0 as said, 1 corners in pixels (0)")

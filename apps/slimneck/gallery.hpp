@@ -11,23 +11,23 @@
 
 #include "frames.hpp"
 #include "growing_file.hpp"
+#include "run_folder.hpp"
 #include "slimneck/detect.hpp"
 #include "video_output.hpp"
 
 namespace slimneck::cli {
 
 struct GalleryOptions {
-  std::string project = "runs/detect", name = "exp";
-  bool exist_ok = false;
+  RunFolderOptions folder{.project = "runs/detect"};
   bool pictures = true, text = false, confidence = false, csv = false, crops = false;
-  int text_format = 0;    ///< 0: centre and size as parts of the picture, 1: corners in pixels
+  LabelFormat text_format = LabelFormat::parts;
   index_t thickness = 0;  ///< of boxes, in pixels; 0: by the picture's size
   bool hide_labels = false, hide_confidence = false;
   std::string output;      ///< one video of everything that is drawn, instead of files in the folder; "-": to stdout
   index_t vid_stride = 1;  ///< of so many frames of a video one is there
 
   /// Whether there is anything that goes into the folder.
-  [[nodiscard]] bool folder() const noexcept { return (pictures && output.empty()) || text || csv || crops; }
+  [[nodiscard]] bool into_folder() const noexcept { return (pictures && output.empty()) || text || csv || crops; }
 };
 
 /// A picture or frame and what was found in it.
@@ -37,8 +37,7 @@ struct Seen {
   std::vector<Detection> detections;
 };
 
-/// The folder is project/name, or project/name2, name3, ...: the first that could be made. One in which nothing was
-/// saved goes with the gallery. Pictures of one name do not share files.
+/// Pictures of one name do not share files.
 class Gallery {
  public:
   using ClassName = std::function<const std::string&(int)>;
@@ -47,10 +46,10 @@ class Gallery {
   Gallery(const GalleryOptions& options, ClassName class_name);
   Gallery(const Gallery&) = delete;
   Gallery& operator=(const Gallery&) = delete;
-  ~Gallery();
+  ~Gallery() = default;
 
-  /// Empty when nothing goes there.
-  [[nodiscard]] const std::filesystem::path& directory() const noexcept { return directory_; }
+  /// Nowhere when nothing goes there.
+  [[nodiscard]] std::filesystem::path directory() const { return folder_ ? folder_->path() : std::filesystem::path(); }
   /// The frames of a video come one after another. Throws IoError when something cannot be written.
   void save(Seen seen);
   /// Everything is on the disk. Throws as save().
@@ -68,8 +67,7 @@ class Gallery {
 
   const GalleryOptions& options_;
   ClassName class_name_;
-  std::filesystem::path directory_;
-  bool made_ = false;
+  std::optional<RunFolder> folder_;
   std::set<std::string> used_;
   std::string stem_, ending_;  ///< of the picture or video that is being saved
   std::optional<GrowingFile> table_;

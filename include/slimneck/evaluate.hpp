@@ -27,7 +27,7 @@ struct EvaluateOptions {
   bool augment = false;           ///< also look at three sizes and mirrored, as YOLOv5's --augment does
   int workers = 0;                ///< threads that read pictures ahead; see LoaderOptions
   std::uint64_t cache_bytes = 0;  ///< see LoaderOptions
-  DetectionLoss* loss = nullptr;  ///< measures the loss too; not rebalanced
+  DetectionLoss* loss = nullptr;  ///< measures the loss too; not rebalanced, and not with augment
   PlanOptions plan = {};          ///< how the network runs; its mode is set here
 };
 
@@ -38,15 +38,15 @@ struct EvaluateTimes {
 
 /// What came of it.
 struct Evaluation {
-  std::vector<Judged> judged;    ///< one for each picture, in its own pixels
-  std::vector<index_t> indices;  ///< of their samples in the data set; pictures that could not be read are not there
-  LossParts loss;                ///< mean over the batches; 0 without EvaluateOptions::loss
-  EvaluateTimes ms;              ///< where the time went
-  index_t height = 0, width = 0; ///< of the last batch's pictures, as the network saw them
+  std::vector<Judged> judged;     ///< one for each picture, in its own pixels
+  std::vector<index_t> indices;   ///< of their samples in the data set; pictures that could not be read are not there
+  LossParts loss;                 ///< mean over the batches; 0 without EvaluateOptions::loss
+  EvaluateTimes ms;               ///< where the time went
+  index_t height = 0, width = 0;  ///< of the last batch's pictures, as the network saw them
 };
 
-/// Evaluates one network on one data set, as often as its parameters change. Keeps its plans, one for each shape of
-/// batch.
+/// Evaluates one network on one data set, as often as its parameters change. Keeps the plans of the shapes that came
+/// last.
 class SLIMNECK_EXPORT Evaluator {
  public:
   /// Called after each batch with what was found in its pictures, in the order of Batch::indices.
