@@ -1,0 +1,78 @@
+#include "train/checkpoint.hpp"
+
+#include <algorithm>
+
+#include "io/digest.hpp"
+#include "io/files.hpp"
+#include "slimneck/error.hpp"
+#include "slimneck/files.hpp"
+
+namespace slimneck {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t max_state_bytes = std::uint64_t{16} << 20;
+constexpr std::uint64_t max_tensor_bytes = std::uint64_t{1} << 36;
+
+std::string tensors_name(index_t slot) { return "resume." + std::to_string(slot) + ".safetensors"; }
+fs::path state_path(const fs::path& folder, index_t slot) { return folder / ("state." + std::to_string(slot) + ".json"); }
+
+/// The state of a slot, once its tensors were found to be the ones that it means.
+TrainState read_slot(const fs::path& folder, index_t slot) {
+  const fs::path path = state_path(folder, slot);
+  TrainState state = parse_train_state(read_text(path.string(), max_state_bytes), path.string());
+  if (state.tensors != tensors_name(slot))
+    throw FormatError(path.string() + ": names the tensors " + io::in_quotes(state.tensors) + " instead of \"" +
+                      tensors_name(slot) + "\"");
+  const fs::path tensors = folder / state.tensors;
+  const io::Digest found = io::digest_file(tensors, max_tensor_bytes);
+  if (found != io::Digest{state.tensors_bytes, state.tensors_sha256})
+    throw FormatError(tensors.string() + ": is not the file that " + path.filename().string() + " means: " +
+                      std::to_string(found.bytes) + " bytes with SHA-256 " + found.sha256 + " instead of " +
+                      std::to_string(state.tensors_bytes) + " with " + io::in_quotes(state.tensors_sha256));
+  return state;
+}
+
+}  // namespace
+
+namespace train {
+
+void write_checkpoint(const fs::path& folder, TrainState& state, std::span<const TensorEntry> tensors) {
+  const index_t slot = state.generation % 2;
+  state.tensors = tensors_name(slot);
+  write_safetensors(folder / state.tensors, tensors);
+  const io::Digest digest = io::digest_file(folder / state.tensors, max_tensor_bytes);
+  state.tensors_bytes = digest.bytes;
+  state.tensors_sha256 = digest.sha256;
+  const std::string text = write_train_state(state);
+  io::write_file(state_path(folder, slot), std::as_bytes(std::span(text)));
+}
+
+SafeTensors read_tensors(const Checkpoint& checkpoint) {
+  return SafeTensors::read(checkpoint.folder / checkpoint.state.tensors, max_tensor_bytes);
+}
+
+}  // namespace train
+
+Checkpoint find_checkpoint(const fs::path& folder) {
+  std::optional<Checkpoint> best;
+  std::vector<std::string> problems;
+  for (const index_t slot : {0, 1}) {
+    std::error_code problem;
+    if (!fs::exists(state_path(folder, slot), problem)) continue;
+    try {
+      TrainState state = read_slot(folder, slot);
+      if (!best || state.generation > best->state.generation) best = Checkpoint{folder, std::move(state), {}};
+    } catch (const Error& error) {
+      problems.emplace_back(error.what());
+    }
+  }
+  if (!best && problems.empty()) throw IoError(folder.string() + ": no checkpoint there (state.0.json, state.1.json)");
+  if (!best) throw IoError(problems.front() + (problems.size() > 1 ? "; " + problems.back() : ""));
+  best->problems = std::move(problems);
+  return *std::move(best);
+}
+
+}  // namespace slimneck
