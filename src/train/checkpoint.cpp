@@ -1,6 +1,7 @@
 #include "train/checkpoint.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "io/digest.hpp"
 #include "io/files.hpp"
@@ -63,6 +64,22 @@ void write_checkpoint(const fs::path& folder, TrainState& state, std::span<const
 
 SafeTensors read_tensors(const Checkpoint& checkpoint) {
   return SafeTensors::read(checkpoint.folder / checkpoint.state.tensors, max_tensor_bytes);
+}
+
+std::string fingerprint(const DataSet& data) {
+  std::string text;
+  for (const Sample& sample : data.samples) {
+    std::error_code problem;
+    const std::uintmax_t bytes = fs::file_size(sample.image, problem);
+    text += sample.image.string() + '\0' + std::to_string(problem ? 0 : bytes);
+    for (const BoxLabel& box : sample.boxes) {
+      text += ' ' + std::to_string(box.cls);
+      for (const float side : {box.x, box.y, box.w, box.h})
+        text += ' ' + std::to_string(std::bit_cast<std::uint32_t>(side));
+    }
+    text += '\n';
+  }
+  return io::sha256(text);
 }
 
 index_t last_generation(const fs::path& folder) {

@@ -25,6 +25,9 @@ void write_checkpoint(const std::filesystem::path& folder, TrainState& state, st
 /// The tensors of a checkpoint. Throws as SafeTensors::read.
 SafeTensors read_tensors(const Checkpoint& checkpoint);
 
+/// A checksum over the files of a data set, their sizes and their labels.
+std::string fingerprint(const DataSet& data);
+
 /// The highest generation that a state in the folder names; 0 when there is none.
 index_t last_generation(const std::filesystem::path& folder);
 
