@@ -41,6 +41,7 @@ constexpr const char* examples = R"(Examples:
   slimneck info --cfg slimneck-s
   slimneck flops --cfg slimneck-s --vs yolov5s
   slimneck detect --cfg yolov5n --weights yolov5n.safetensors --source bus.jpg zidane.jpg
+  slimneck val --weights yolov5n.safetensors --data coco.yaml
   slimneck run --cfg slimneck-n --init seed=1 --input x.safetensors --output y.safetensors --mode train
   slimneck gradcheck --module GSConv
 Each command has its own --help.)";
@@ -82,6 +83,7 @@ int run_program(int argc, char** argv) {
   add_demo(app);
   add_compare(app);
   add_detect(app);
+  add_val(app);
   add_info(app);
   add_flops(app);
   add_convert(app);
