@@ -3,8 +3,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export DEBIAN_FRONTEND=noninteractive
 
 # Debian and Ubuntu packages. Without an optional one the project builds too, with less in it.
-required_packages=(g++ cmake ninja-build pkg-config libyaml-cpp-dev nlohmann-json3-dev zlib1g-dev libstb-dev libcli11-dev
-                   libeigen3-dev doctest-dev libbenchmark-dev)
+required_packages=(g++ cmake ninja-build pkg-config libyaml-cpp-dev nlohmann-json3-dev zlib1g-dev libssl-dev libstb-dev
+                   libcli11-dev libeigen3-dev doctest-dev libbenchmark-dev)
 optional_packages=(ccache libturbojpeg0-dev libdnnl-dev)
 
 say() { printf '== %s\n' "$*"; }

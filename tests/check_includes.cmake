@@ -15,7 +15,7 @@ set(public_apps slimneck)
 
 # Where a header from outside the project may be included (a regular expression for the header, then the folders).
 set(outside_rules
-    "^(yaml-cpp/|nlohmann/|stb/|stb_|turbojpeg|zlib)" "^(src/(io|train)|apps)/"
+    "^(yaml-cpp/|nlohmann/|stb/|stb_|turbojpeg|zlib|openssl/)" "^(src/(io|train)|apps)/"
     "^CLI/" "^apps/"
     "^omp\\.h$" "^src/core/"
     "(intrin|arm_neon|arm_sve|cpuid)\\.h$|^cuda" "^src/(core|kernels)/"

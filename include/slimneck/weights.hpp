@@ -135,6 +135,16 @@ inline constexpr std::string_view yaml = "yaml";               ///< the model fi
 /// then.
 SLIMNECK_EXPORT void load_state_dict(Parameters& parameters, const SafeTensors& file);
 
+/// What transfer_state_dict did.
+struct Transfer {
+  index_t taken = 0, entries = 0;  ///< tensors that were copied, of so many that the model has
+};
+
+/// Copies every tensor of the file that has the name (with or without "model." in front) and the shape of a parameter
+/// or state, except anchors; the rest of `parameters` stays as it is. Throws FormatError as load_state_dict does for
+/// what would be copied; nothing is changed then.
+SLIMNECK_EXPORT Transfer transfer_state_dict(Parameters& parameters, const SafeTensors& file);
+
 /// Writes every parameter and state under its own name and extents; counters `num_batches_tracked` as I64. `metadata`
 /// gains format=pt. Reading it again gives the same bits. Throws as write_safetensors.
 SLIMNECK_EXPORT void save_state_dict(const std::filesystem::path& path, const Parameters& parameters,

@@ -124,6 +124,15 @@ Tensor convert(const Parameters::Entry& entry, const SafeTensors::Entry* stored,
   return good ? std::move(value) : Tensor();
 }
 
+/// The entries' new numbers; where there are none the old ones stay.
+void put(const std::vector<Tensor>& values, Parameters& parameters) {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (values[i].numel() > 0)
+      std::copy_n(static_cast<const std::byte*>(values[i].raw()), values[i].bytes(),
+                  static_cast<std::byte*>(parameters.entries()[i].value.raw()));
+  parameters.touch();
+}
+
 constexpr std::array<const char*, 80> coco_names{
     "person",         "bicycle",    "car",           "motorcycle",    "airplane",     "bus",           "train",
     "truck",          "boat",       "traffic light", "fire hydrant",  "stop sign",    "parking meter", "bench",
@@ -180,11 +189,24 @@ void load_state_dict(Parameters& parameters, const SafeTensors& file) {
   for (std::size_t i = 0; i < expected.size(); ++i)
     if (!expected[i]) problems.add("unexpected", in_quotes(file.entries()[i].name));
   if (!problems.empty()) throw FormatError(file.file_name() + ": not the weights of this network: " + problems.text());
+  put(values, parameters);
+}
 
-  for (std::size_t i = 0; i < values.size(); ++i)
-    std::copy_n(static_cast<const std::byte*>(values[i].raw()), values[i].bytes(),
-                static_cast<std::byte*>(parameters.entries()[i].value.raw()));
-  parameters.touch();
+Transfer transfer_state_dict(Parameters& parameters, const SafeTensors& file) {
+  const Naming naming = naming_of(parameters, file);
+  Problems problems;
+  std::vector<Tensor> values;
+  Transfer transfer;
+  for (const Parameters::Entry& entry : parameters.entries()) {
+    const SafeTensors::Entry* stored = file.find(naming.in_file(entry.name));
+    const bool fits = stored != nullptr && stored->dims == entry.dims && !entry.name.ends_with(".anchors");
+    values.push_back(fits ? convert(entry, stored, file, problems) : Tensor());
+    transfer.taken += fits;
+    ++transfer.entries;
+  }
+  if (!problems.empty()) throw FormatError(file.file_name() + ": " + problems.text());
+  put(values, parameters);
+  return transfer;
 }
 
 void save_state_dict(const std::filesystem::path& path, const Parameters& parameters,
