@@ -1,6 +1,7 @@
 #include "train/shape_scene.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace slimneck::train {
 
@@ -90,8 +91,8 @@ Colour draw_colour(Random& random, index_t saturation, index_t value) noexcept {
 }
 
 void draw_ground(Image& image, Random& random) {
-  const Colour a = draw_colour(random, 0, 40);
-  const Colour b = blended(a, draw_colour(random, 0, 40), 80 + random.below(120));
+  const Colour a = draw_colour(random, 0, 40), other = draw_colour(random, 0, 40);
+  const Colour b = blended(a, other, 80 + random.below(120));
   const Turn turn = draw_turn(random);
   const index_t kind = random.below(5), period = std::max<index_t>(image.width / (3 + random.below(14)), 4);
   const index_t phase = random.below(period);
