@@ -100,12 +100,12 @@ TEST_CASE("pictures are the same on every machine") {
     std::uint64_t seed, print;
     std::size_t boxes;
   };
-  for (const Known& known : std::vector<Known>{{64, 0, 0U, 0xB141F936D418F6BDU, 2},
-                                               {64, 1, 7U, 0x53BEAEFCF8F01CFCU, 9},
-                                               {320, 2, 0U, 0x2F50E1C7C8A8498AU, 4},
+  for (const Known& known : std::vector<Known>{{64, 0, 0U, 0x75681381A5704C10U, 2},
+                                               {64, 1, 7U, 0xA38103D9C5F4E08AU, 9},
+                                               {320, 2, 0U, 0xE62C7E1DE3929536U, 4},
                                                {320, 11, 0U, 0x5851406D2BFD6A65U, 4},
-                                               {33, 5, 1U, 0x0D82CE7F28A8B9FEU, 3},
-                                               {640, 3, 123456789012345U, 0x65DA43F0130DBCCDU, 8}}) {
+                                               {33, 5, 1U, 0x00ED84D38D21F74FU, 3},
+                                               {640, 3, 123456789012345U, 0x3E79D74E280DD495U, 8}}) {
     std::vector<BoxLabel> boxes;
     const Image image = draw_shapes(sized(known.img, known.seed), known.index, boxes);
     CHECK(print_of(image) == known.print);

@@ -157,7 +157,7 @@ Colour mean_below(const Image& image, const Mask& mask) noexcept {
 }
 
 void develop(Image& image, Random& random) noexcept {
-  const index_t exposure = 190 + random.below(100), grain = random.below(13);
+  const index_t exposure = 190 + random.below(100), grain = std::max<index_t>(random.below(24) - 11, 0);
   for (std::size_t i = 0; i < image.rgb.size(); i += 3) {
     const auto bits = static_cast<index_t>(random.bits() >> 32U);
     const index_t common = (bits & 255) * (2 * grain + 1) / 256 - grain;
