@@ -37,6 +37,7 @@ void add_explain(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_demo(CLI::App& app);
+void add_data(CLI::App& app);
 
 // ---- Printing -------------------------------------------------------------------------------------------------------
 

@@ -128,7 +128,8 @@ struct Batch {
   std::vector<Image> images;         ///< of one size
   std::vector<BoxTarget> targets;    ///< ordered by image
   std::vector<index_t> indices;      ///< of the samples that were asked for (mosaics have three more)
-  std::vector<Letterbox> geometry;   ///< without augmentation: how each picture came into its input
+  std::vector<Letterbox> geometry;   ///< without augmentation: how each file's picture came into its input; the gain is
+                                     ///< the height's, and boxes go back as (x - pad) / gain
   std::vector<std::string> skipped;  ///< "FILE: cause" of pictures that could not be read, each once in a loader's life
 };
 
@@ -140,7 +141,7 @@ struct LoaderOptions {
   bool augment = false;           ///< mosaic, mixup, warps, colours and mirrors as `hyp` says
   bool rect = false;              ///< sorted by aspect ratio, each batch as flat or as narrow as it can be
   bool shuffle = false;           ///< another order in every epoch; not with rect
-  bool multi_scale = false;       ///< each batch in a size of its own, 0.5 to 1.5 times img
+  bool multi_scale = false;       ///< each batch in a size of its own, 0.5 to 1.5 times img; only with augment
   double pad = 0;                 ///< strides added to rectangular batches; YOLOv5 validates with 0.5
   Hyp hyp;                        ///< what augmentation does, and how often
   std::uint64_t seed = 0;         ///< of everything that is drawn
@@ -163,13 +164,14 @@ class SLIMNECK_EXPORT Loader {
   [[nodiscard]] index_t batches() const noexcept;
   /// Height and width of the pictures of a batch (before multi_scale).
   [[nodiscard]] std::array<index_t, 2> shape(index_t batch) const;
-  /// From the next epoch on samples are drawn with these weights, one for each; none: every sample once.
+  /// From the next epoch on samples are drawn with these weights, one for each; none: every sample once. Throws
+  /// ShapeError on another number of them, on weights below 0 or without a sum, and with rect.
   void set_image_weights(std::span<const double> weights);
   /// Starts an epoch; workers begin at once. What is left of the one before is dropped.
   void begin_epoch(index_t epoch);
   /// The next batch, or false at the epoch's end. A picture that cannot be read any more is replaced by another one
   /// when augmenting, else left out; batches that would be empty are passed over. Throws Error when nothing can be
-  /// read.
+  /// read, and ShapeError without begin_epoch().
   bool next(Batch& batch);
   /// Pictures that could not be read so far.
   [[nodiscard]] index_t skipped() const noexcept;

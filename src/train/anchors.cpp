@@ -156,7 +156,7 @@ AnchorFit anchor_fit(std::span<const AnchorSize> anchors, std::span<const Anchor
   constexpr std::size_t block = 4096;
   std::vector<AnchorFit> parts((boxes.size() + block - 1) / block);
   const auto count = static_cast<index_t>(parts.size());
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (count > 1)
   for (index_t i = 0; i < count; ++i) {
     const auto at = static_cast<std::size_t>(i);
     parts[at] = sums(anchors, boxes.subspan(at * block, std::min(block, boxes.size() - at * block)), 1 / anchor_t);

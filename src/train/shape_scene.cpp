@@ -1,6 +1,7 @@
 #include "train/shape_scene.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace slimneck::train {
 
@@ -90,8 +91,8 @@ Colour draw_colour(Random& random, index_t saturation, index_t value) noexcept {
 }
 
 void draw_ground(Image& image, Random& random) {
-  const Colour a = draw_colour(random, 0, 40);
-  const Colour b = blended(a, draw_colour(random, 0, 40), 80 + random.below(120));
+  const Colour a = draw_colour(random, 0, 40), other = draw_colour(random, 0, 40);
+  const Colour b = blended(a, other, 80 + random.below(120));
   const Turn turn = draw_turn(random);
   const index_t kind = random.below(5), period = std::max<index_t>(image.width / (3 + random.below(14)), 4);
   const index_t phase = random.below(period);
@@ -156,7 +157,7 @@ Colour mean_below(const Image& image, const Mask& mask) noexcept {
 }
 
 void develop(Image& image, Random& random) noexcept {
-  const index_t exposure = 190 + random.below(100), grain = random.below(13);
+  const index_t exposure = 190 + random.below(100), grain = std::max<index_t>(random.below(24) - 11, 0);
   for (std::size_t i = 0; i < image.rgb.size(); i += 3) {
     const auto bits = static_cast<index_t>(random.bits() >> 32U);
     const index_t common = (bits & 255) * (2 * grain + 1) / 256 - grain;

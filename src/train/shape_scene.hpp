@@ -34,7 +34,7 @@ void shade(Image& image, const Mask& mask, index_t shift) noexcept;
 /// Mean colour of the picture below the mask; black when it lies outside.
 Colour mean_below(const Image& image, const Mask& mask) noexcept;
 
-/// Another exposure, and grain.
+/// Another exposure, and grain in every second picture.
 void develop(Image& image, Random& random) noexcept;
 
 }  // namespace slimneck::train

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <string>
@@ -55,7 +56,9 @@ class Canvas {
 
  private:
   [[nodiscard]] index_t extent() const noexcept { return image_.width; }
-  Point draw_point() noexcept { return {random_.below(extent() * subpixels), random_.below(extent() * subpixels)}; }
+  Point draw_point() noexcept {  // braces keep the order of the two draws
+    return Point{random_.below(extent() * subpixels), random_.below(extent() * subpixels)};
+  }
   /// The colours of what lies below a mask and of what is to be laid over it have to differ.
   std::optional<Colour> contrasting(const Mask& mask);
   /// How many of the mask's pixels are in the picture; nothing when it hides too much of a shape.
@@ -137,7 +140,8 @@ void Canvas::add_shape() {
 
 void Canvas::add_bar() {
   const index_t width = extent() * subpixels * (8 + random_.below(25)) / 1000;
-  const Mask mask = mask_of(bar_shape(draw_point(), 3 * extent() * subpixels, width, draw_turn(random_)));
+  const Point centre = draw_point();
+  const Mask mask = mask_of(bar_shape(centre, 3 * extent() * subpixels, width, draw_turn(random_)));
   if (!visible(mask)) return;
   paint(image_, mask, draw_fill(random_, draw_colour(random_, 0, 30), extent() / 16));
   own(mask, nobody);
