@@ -54,6 +54,7 @@ struct JpegHeader {
   index_t width = 0, height = 0;
   int components = 0;
   int orientation = 1;
+  bool ends = true;  ///< with its marker; else it ends within its last scan, of which all or a part may be there
 };
 JpegHeader check_jpeg(std::span<const std::byte> content, std::string_view name);
 

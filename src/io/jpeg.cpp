@@ -50,7 +50,7 @@ class Walker {
         fail(name_, "damaged: marker " + std::to_string(marker) + " out of place");
       const Bytes body = segment();
       take(marker, body);
-      if (marker == sos) skip_scan();
+      if (marker == sos && !skip_scan()) break;
     }
     if (scans_ == 0) fail(name_, "no picture data (SOS)");
     // A decoder shows a picture without its last scans, coarse or in the wrong colours, and says nothing.
@@ -159,18 +159,19 @@ class Walker {
   }
 
   // Moves to the marker after the entropy-coded data, in which 0xff is followed by 0 or belongs to a restart marker.
-  void skip_scan() {
+  // False when there is none: some programs forget the end marker.
+  bool skip_scan() {
     for (;; ++at_) {
       const void* found =
           at_ < content_.size() ? std::memchr(content_.data() + at_, 0xff, content_.size() - at_) : nullptr;
-      if (found == nullptr) truncated();
-      at_ = static_cast<std::size_t>(static_cast<const std::byte*>(found) - content_.data());
-      if (at_ + 1 == content_.size()) truncated();
+      if (found != nullptr) at_ = static_cast<std::size_t>(static_cast<const std::byte*>(found) - content_.data());
+      header_.ends = found != nullptr && at_ + 1 < content_.size();
+      if (!header_.ends) return false;
       const unsigned next = std::to_integer<unsigned>(content_[at_ + 1]);
       if (next == 0 || (next >= rst0 && next < soi))
         ++at_;
       else if (next != 0xff)
-        return;
+        return true;
     }
   }
 
