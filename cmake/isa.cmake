@@ -4,7 +4,9 @@ file(GLOB slimneck_kernel_bodies CONFIGURE_DEPENDS src/kernels/simd*.cpp src/ker
 
 set(slimneck_isas scalar)
 set(slimneck_isa_definitions "")
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+if(SLIMNECK_BUILD_FUZZERS)
+  # Kernels see no bytes of files: the portable ones do.
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   list(APPEND slimneck_isas avx2 avx512)
   set(slimneck_isa_definitions SLIMNECK_X86)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")

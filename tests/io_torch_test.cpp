@@ -271,6 +271,30 @@ TEST_CASE("circles and towers end") {
   CHECK(file.metadata().empty());
 }
 
+TEST_CASE("one text that a pickle uses many times is not copied so often") {
+  const std::string long_text = text(std::string(1 << 20, 'n')) + "q\1", again = "h\1";
+  const std::string module = "cmodels.yolo\nModel\n)\x81}(";
+  const std::string one = text("_parameters") + "}" + text("w") + tensor(storage(4), 0, {4}, {1}) + "s";
+  std::string many;
+  for (int i = 0; i < 50000; ++i) many += again;
+  for (const std::string list : {"](" + long_text + many + "e", "}(" + long_text + "N" + many + "u"}) {
+    const SafeTensors file = read(file_with(start + module + one + text("names") + list + text("yaml") + list + "ub."));
+    CHECK(file.entries().size() == 1);
+    CHECK(file.metadata().empty());
+  }
+  std::string texts = text("0") + long_text, parameters = text("0") + tensor(storage(4), 0, {4}, {1}) + "q\1";
+  for (int i = 1; i < 3000; ++i) {
+    texts += text(std::to_string(i)) + again;
+    parameters += text(std::to_string(i)) + again;
+  }
+  check_refused(file_with(start + "}" + text("w") + tensor(storage(4), 0, {4}, {1}) + "s}" + text("slimneck_metadata") +
+                          "}(" + texts + "usb."),
+                "more than 8 MiB of names and metadata");
+  check_refused(file_with(start + module + text("_modules") + "}" + text(std::string(4000, 'm')) +
+                          "cmodels.common\nConv\n)\x81}" + text("_parameters") + "}(" + parameters + "usbsub."),
+                "more than 8 MiB of names and metadata");
+}
+
 TEST_CASE("tensors must lie inside their storage, and a storage must be its record") {
   CHECK(read(file_with(state_dict(tensor(storage(4), 0, {2, 2}, {2, 1})))).find("w")->dims.size() == 2);
   const auto refused = [](const std::string& value, const std::string& cause, std::size_t bytes = 16) {

@@ -3,10 +3,15 @@
 
 #include <zlib.h>
 
+#ifdef SLIMNECK_WITH_TURBOJPEG
+#include <turbojpeg.h>
+#endif
+
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <span>
 #include <string>
@@ -111,6 +116,24 @@ inline std::size_t find_marker(const Bytes& jpeg, unsigned marker) {
   while (jpeg[i] != std::byte{0xff} || jpeg[i + 1] != static_cast<std::byte>(marker)) ++i;
   return i;
 }
+
+#ifdef SLIMNECK_WITH_TURBOJPEG
+/// A progressive JPEG of some colours; `whole_chroma`: 4:4:4 instead of 4:2:0.
+inline Bytes progressive_jpeg(int width, int height, bool whole_chroma = false) {
+  const std::unique_ptr<void, decltype(&tjDestroy)> handle(tjInitCompress(), &tjDestroy);
+  std::vector<unsigned char> rgb(std::size_t{3} * static_cast<std::size_t>(width * height));
+  for (std::size_t i = 0; i < rgb.size(); ++i) rgb[i] = static_cast<unsigned char>(i * i % 251);
+  const TJSAMP chroma = whole_chroma ? TJSAMP_444 : TJSAMP_420;
+  unsigned long length = tjBufSize(width, height, chroma);
+  Bytes file(length);
+  auto* memory = reinterpret_cast<unsigned char*>(file.data());
+  if (tjCompress2(handle.get(), rgb.data(), width, 0, height, TJPF_RGB, &memory, &length, chroma, 90,
+                  TJFLAG_NOREALLOC | TJFLAG_PROGRESSIVE) != 0)
+    return {};
+  file.resize(length);
+  return file;
+}
+#endif
 
 /// SHA-256 in hexadecimal digits (FIPS 180-4). The constants are the first 32 bits of the fractional parts of square
 /// and cube roots of primes; they are computed here rather than listed.

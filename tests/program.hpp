@@ -19,6 +19,8 @@ namespace slimneck::test {
 
 /// The program; see test_data_folder.
 extern const char* const program_file;
+/// The library that makes its calls fail (faults/faults.cpp).
+extern const char* const faults_file;
 
 struct Outcome {
   int code;

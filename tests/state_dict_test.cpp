@@ -233,6 +233,8 @@ TEST_CASE("names of classes") {
   CHECK(class_names({{"names", R"({"1": "dog", "0": "cat"})"}}, 2) == std::vector<std::string>{"cat", "dog"});
   CHECK(class_names({{"names", "cat|dog"}}, 2) == std::vector<std::string>{"cat", "dog"});
   CHECK(class_names({{"names", ""}}, 2)[1] == "class1");
+  CHECK_THROWS_WITH_AS(static_cast<void>(class_names({{"names", std::string(2 << 20, '[')}}, 2)),
+                       doctest::Contains("have 2097152 bytes; at most 1048576 are read"), FormatError);
   CHECK(class_names({{"names", R"(["a\u001b[31m", "b\n"])"}}, 2) == std::vector<std::string>{"a [31m", "b "});
   for (const char* unusable : {"{", R"({"0": "cat", "2": "dog"})", "[1, 2]", "7"})
     CHECK_THROWS_AS(class_names({{"names", unusable}}, 2), FormatError);

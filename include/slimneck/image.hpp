@@ -34,9 +34,10 @@ struct Image {
 /// Decodes a JPEG (baseline, extended, progressive; grey, colour, CMYK), a PNG (every kind), a BMP (uncompressed) or a
 /// PBM, PGM or PPM. The format is told from the content; `name` is for messages. Grey becomes three equal channels,
 /// alpha is dropped, of 16 bits the high byte is kept, and the EXIF orientation is applied, so that the picture stands
-/// upright as in OpenCV. Throws FormatError on
-/// other formats (by name), on truncated or damaged content, and when an extent is not in 1..65535 or there are more
-/// than 64 Mi pixels; that is known before memory is taken. Bytes after the picture's end are ignored.
+/// upright as in OpenCV. Throws FormatError on other formats (by name), on truncated or damaged content, and when an
+/// extent is not in 1..65535, there are more than 64 Mi pixels, or decoding would take more than 448 MiB; that is known
+/// before memory is taken. Bytes after the picture's end are ignored, and a JPEG whose scans are whole may lack its end
+/// marker (not with stb).
 SLIMNECK_EXPORT Image decode_image(std::span<const std::byte> content, std::string_view name);
 
 /// decode_image for a regular file of at most 256 MiB; IoError when it cannot be read.

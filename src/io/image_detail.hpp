@@ -16,6 +16,8 @@ inline constexpr index_t max_extent = 65535;
 inline constexpr index_t max_pixels = index_t{64} << 20;
 inline constexpr std::uint64_t max_picture_bytes = std::uint64_t{256} << 20;  ///< of a file
 
+inline constexpr std::size_t max_exif_bytes = std::size_t{1} << 16;  ///< as much as a segment of a JPEG holds
+
 /// A big-endian number of `bytes.size()` bytes.
 std::uint32_t big_endian(std::span<const std::byte> bytes) noexcept;
 
@@ -24,6 +26,9 @@ std::uint32_t big_endian(std::span<const std::byte> bytes) noexcept;
 
 /// Throws FormatError unless a decoder may allocate a picture of these extents.
 void check_extents(index_t width, index_t height, std::string_view name, std::string_view format);
+
+/// Throws FormatError when decoding takes more than a program with a limit of 512 MiB can spare.
+void check_memory(std::uint64_t bytes, std::string_view name, std::string_view format);
 
 /// Throws ShapeError unless the picture is whole.
 void check_image(const Image& image, const char* function);
@@ -49,6 +54,7 @@ struct JpegHeader {
   index_t width = 0, height = 0;
   int components = 0;
   int orientation = 1;
+  bool ends = true;  ///< with its marker; else it ends within its last scan, of which all or a part may be there
 };
 JpegHeader check_jpeg(std::span<const std::byte> content, std::string_view name);
 

@@ -13,6 +13,8 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
+constexpr int most_parts = 1 << 20;  // chunks or markers: a file of nothing else is no picture
+
 /// A file or memory of which parts are read.
 struct Source {
   std::uint64_t size = 0;
@@ -41,13 +43,14 @@ Extents turned(index_t width, index_t height, int orientation, const Source& sou
   return orientation >= 5 ? Extents{height, width} : Extents{width, height};
 }
 
-/// Segments up to the first scan: the frame header has the extents, an APP1 before or behind it the orientation.
+/// Segments up to the first scan: the frame header has the extents, APP1 the orientation.
 Extents jpeg_extents(const Source& source) {
   constexpr std::string_view exif{"Exif\0\0", 6}, format = "JPEG";
   constexpr unsigned app1 = 0xe1, sos = 0xda, eoi = 0xd9;
   index_t width = 0, height = 0;
-  int orientation = 1;
+  int orientation = 1, parts = 0;
   for (std::uint64_t at = 2;;) {
+    if (++parts > most_parts) io::bad_picture(source.name, format, "damaged: more than a million markers");
     const Bytes head = source.exactly(at, 4, format);
     const auto marker = std::to_integer<unsigned>(head[1]);
     if (head[0] != std::byte{0xff})
@@ -77,13 +80,14 @@ Extents jpeg_extents(const Source& source) {
 Extents png_extents(const Source& source) {
   constexpr std::string_view format = "PNG";
   const Bytes header = source.exactly(16, 8, format);
-  int orientation = 1;
+  int orientation = 1, parts = 0;
   for (std::uint64_t at = 8;;) {
+    if (++parts > most_parts) io::bad_picture(source.name, format, "more than a million chunks");
     const Bytes head = source.exactly(at, 8, format);
     const std::size_t length = io::big_endian(std::span(head).first(4));
     const std::string_view type(reinterpret_cast<const char*>(head.data()) + 4, 4);
     if (type == "IEND") break;
-    if (type == "eXIf" && length < (std::size_t{1} << 16))
+    if (type == "eXIf" && length < io::max_exif_bytes)
       orientation = io::exif_orientation(source.exactly(at + 8, length, format));
     at += length + 12;
   }

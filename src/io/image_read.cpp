@@ -93,6 +93,15 @@ void check_extents(index_t width, index_t height, std::string_view name, std::st
                     " pixels, wanted extents in 1..65535 and at most 64 Mi pixels");
 }
 
+void check_memory(std::uint64_t bytes, std::string_view name, std::string_view format) {
+  constexpr unsigned mebi = 20;
+  constexpr std::uint64_t most = 448;  // besides it there is the program itself
+  if (bytes >> mebi >= most)
+    bad_picture(
+        name, format,
+        "decoding takes " + std::to_string(bytes >> mebi) + " MiB of memory, the limit is " + std::to_string(most));
+}
+
 void check_image(const Image& image, const char* function) {
   const bool whole = image.width > 0 && image.height > 0 && image.width <= max_extent && image.height <= max_extent &&
                      image.rgb.size() == static_cast<std::size_t>(image.width * image.height) * 3;

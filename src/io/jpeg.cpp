@@ -50,7 +50,7 @@ class Walker {
         fail(name_, "damaged: marker " + std::to_string(marker) + " out of place");
       const Bytes body = segment();
       take(marker, body);
-      if (marker == sos) skip_scan();
+      if (marker == sos && !skip_scan()) break;
     }
     if (scans_ == 0) fail(name_, "no picture data (SOS)");
     // A decoder shows a picture without its last scans, coarse or in the wrong colours, and says nothing.
@@ -85,12 +85,15 @@ class Walker {
     if (is_frame(marker)) frame(marker, body);
     if (marker == dht) tables_ |= 1;
     if (marker == dqt) tables_ |= 2;
-    if (marker == app1 && body.size() > exif.size() && std::memcmp(body.data(), exif.data(), exif.size()) == 0)
+    // An orientation behind the first scan would not be found by those who only read the header.
+    if (marker == app1 && scans_ == 0 && body.size() > exif.size() &&
+        std::memcmp(body.data(), exif.data(), exif.size()) == 0)
       header_.orientation = exif_orientation(body.subspan(exif.size()));
     if (marker == sos) {
       if (header_.components == 0) fail(name_, "damaged: picture data before the frame header");
       if (tables_ != 3) fail(name_, "damaged: no DHT or DQT before the picture data");
       scan(body);
+      if (scans_ == 0) check_memory(memory(std::to_integer<int>(body[0])), name_, "JPEG");
       if (++scans_ * header_.width * header_.height > max_scan_pixels)
         fail(name_, std::to_string(scans_) + " scans are too many for its size");
     }
@@ -114,8 +117,25 @@ class Walker {
     // There are at most 4; GCC warns of a fifth unless the loop says so.
     for (std::size_t c = 0; c < std::min(ids_.size(), static_cast<std::size_t>(header_.components)); ++c) {
       ids_[c] = body[6 + 3 * c];
+      sampling_[c] = std::to_integer<unsigned>(body[7 + 3 * c]);
       missing_bits_[c].fill(unseen);
     }
+  }
+
+  // Bytes that decoding takes when the first scan has so many components. With a second scan to come, a decoder keeps
+  // every coefficient.
+  [[nodiscard]] std::uint64_t memory(int in_first_scan) const {
+    const auto pixels = static_cast<std::uint64_t>(header_.width * header_.height);
+    std::uint64_t bytes = content_.size() + pixels * (header_.components == 4 ? 7 : 3);
+    if (progressive_ || in_first_scan < header_.components) {
+      unsigned most = 1, all = 0;
+      for (const unsigned s : sampling_) {
+        most = std::max(most, (s >> 4) * (s & 15));
+        all += (s >> 4) * (s & 15);
+      }
+      bytes += pixels * sizeof(std::int16_t) * all / most;
+    }
+    return std::max(bytes, header_.orientation > 1 ? content_.size() + pixels * 6 : 0);
   }
 
   // Notes which coefficients of which components the scan brings, and how many of their low bits are still to come.
@@ -139,18 +159,19 @@ class Walker {
   }
 
   // Moves to the marker after the entropy-coded data, in which 0xff is followed by 0 or belongs to a restart marker.
-  void skip_scan() {
+  // False when there is none: some programs forget the end marker.
+  bool skip_scan() {
     for (;; ++at_) {
       const void* found =
           at_ < content_.size() ? std::memchr(content_.data() + at_, 0xff, content_.size() - at_) : nullptr;
-      if (found == nullptr) truncated();
-      at_ = static_cast<std::size_t>(static_cast<const std::byte*>(found) - content_.data());
-      if (at_ + 1 == content_.size()) truncated();
+      if (found != nullptr) at_ = static_cast<std::size_t>(static_cast<const std::byte*>(found) - content_.data());
+      header_.ends = found != nullptr && at_ + 1 < content_.size();
+      if (!header_.ends) return false;
       const unsigned next = std::to_integer<unsigned>(content_[at_ + 1]);
       if (next == 0 || (next >= rst0 && next < soi))
         ++at_;
       else if (next != 0xff)
-        return;
+        return true;
     }
   }
 
@@ -166,6 +187,7 @@ class Walker {
   static constexpr int unseen = -1;
   bool progressive_ = false;
   std::array<std::byte, 4> ids_{};
+  std::array<unsigned, 4> sampling_{};  ///< by component: horizontal in the high four bits, vertical in the low
   std::array<std::array<int, coefficients>, 4> missing_bits_{};  ///< by component
 };
 

@@ -37,6 +37,8 @@ namespace io {
 
 Image decode_jpeg(std::span<const std::byte> content, std::string_view name) {
   const JpegHeader header = check_jpeg(content, name);
+  // It would make up what is missing.
+  if (!header.ends) bad_picture(name, "JPEG", "truncated: no end marker (EOI)");
   int width = 0, height = 0, channels = 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(content.data()), static_cast<int>(content.size()), &width,

@@ -41,6 +41,13 @@ void decode(tjhandle handle, std::span<const std::byte> content, std::uint8_t* o
 
 Image decode_jpeg(std::span<const std::byte> content, std::string_view name) {
   const JpegHeader header = check_jpeg(content, name);
+  std::vector<std::byte> ended;
+  if (!header.ends) {  // with the marker a scan that is not whole gives a warning, and a whole one none
+    check_memory(2 * content.size() + static_cast<std::uint64_t>(header.width * header.height) * 7, name, "JPEG");
+    ended.assign(content.begin(), content.end());
+    ended.insert(ended.end(), {std::byte{0xff}, std::byte{0xd9}});
+    content = ended;
+  }
   const Handle handle(tjInitDecompress());
   if (!handle) throw std::bad_alloc();
   Image image(header.width, header.height);

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -17,7 +18,8 @@ namespace {
 using Bytes = std::span<const std::byte>;
 
 constexpr std::string_view signature = "\x89PNG\r\n\x1a\n";
-constexpr std::size_t chunk_frame = 12;                    // length, type, checksum
+constexpr std::size_t chunk_frame = 12;  // length, type, checksum
+constexpr int max_chunks = 1 << 20;
 constexpr std::size_t max_surplus = std::size_t{1} << 20;  // inflated bytes beyond the last row
 
 [[noreturn]] void fail(std::string_view name, const std::string& what) { bad_picture(name, "PNG", what); }
@@ -67,7 +69,9 @@ Header read_header(Bytes body, std::string_view name) {
 Parts read_chunks(Bytes content, std::string_view name) {
   Parts parts;
   bool seen_header = false, data_over = false;
+  int chunks = 0;
   for (std::size_t at = signature.size();;) {
+    if (++chunks > max_chunks) fail(name, "more than a million chunks");
     if (content.size() - at < chunk_frame) fail(name, "truncated: no IEND");
     const std::size_t length = big_endian(content.subspan(at, 4));
     if (length > content.size() - at - chunk_frame) fail(name, "truncated inside a chunk");
@@ -91,7 +95,7 @@ Parts read_chunks(Bytes content, std::string_view name) {
         fail(name, "PLTE of " + std::to_string(length) + " bytes, late or twice");
       parts.palette = body;
     } else if (type == "eXIf") {
-      parts.orientation = exif_orientation(body);
+      if (length < max_exif_bytes) parts.orientation = exif_orientation(body);
     } else if (type == "IEND") {
       break;
     } else if ((type[0] & 0x20) == 0) {
@@ -232,19 +236,59 @@ void append(std::vector<std::byte>& out, std::uint32_t number) {
   for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<std::byte>(number >> shift & 0xff));
 }
 
-void append_chunk(std::vector<std::byte>& out, std::string_view type, Bytes body) {
-  append(out, static_cast<std::uint32_t>(body.size()));
+/// A chunk with what append_body() adds to the file.
+template <class AppendBody>
+void append_chunk_of(std::vector<std::byte>& out, std::string_view type, AppendBody append_body) {
   const std::size_t start = out.size();
+  append(out, 0);
   const Bytes letters = std::as_bytes(std::span(type));
   out.insert(out.end(), letters.begin(), letters.end());
-  out.insert(out.end(), body.begin(), body.end());
-  append(out, checksum(Bytes(out).subspan(start)));
+  append_body(out);
+  std::vector<std::byte> length;
+  append(length, static_cast<std::uint32_t>(out.size() - start - 8));
+  std::copy(length.begin(), length.end(), out.begin() + static_cast<std::ptrdiff_t>(start));
+  append(out, checksum(Bytes(out).subspan(start + 4)));
+}
+
+void append_chunk(std::vector<std::byte>& out, std::string_view type, Bytes body) {
+  append_chunk_of(out, type,
+                  [body](std::vector<std::byte>& file) { file.insert(file.end(), body.begin(), body.end()); });
+}
+
+/// Appends the rows of the picture, each as difference to the one above it (filter 2), deflated.
+void append_deflated(std::vector<std::byte>& out, const Image& image) {
+  constexpr std::size_t part = std::size_t{1} << 16;
+  z_stream stream{};
+  if (::deflateInit(&stream, Z_DEFAULT_COMPRESSION) != Z_OK) throw std::bad_alloc();
+  const std::unique_ptr<z_stream, int (*)(z_streamp)> guard(&stream, &::deflateEnd);
+  const auto pitch = static_cast<std::size_t>(image.width) * 3;
+  // What is not written to takes no memory, and growing would take it twice.
+  out.reserve(out.size() +
+              ::deflateBound(&stream, static_cast<uLong>((pitch + 1) * static_cast<std::size_t>(image.height))));
+  std::vector<std::uint8_t> row(pitch + 1);
+  std::vector<std::byte> packed(part);
+  row[0] = 2;
+  for (index_t y = 0; y < image.height; ++y) {
+    const std::uint8_t* from = image.rgb.data() + static_cast<std::size_t>(y) * pitch;
+    for (std::size_t i = 0; i < pitch; ++i)
+      row[i + 1] = static_cast<std::uint8_t>(from[i] - (y > 0 ? *(from + i - pitch) : 0));
+    stream.next_in = row.data();
+    stream.avail_in = static_cast<uInt>(row.size());
+    do {
+      stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+      stream.avail_out = static_cast<uInt>(part);
+      ::deflate(&stream, y + 1 == image.height ? Z_FINISH : Z_NO_FLUSH);
+      out.insert(out.end(), packed.begin(), packed.end() - static_cast<std::ptrdiff_t>(stream.avail_out));
+    } while (stream.avail_out == 0);
+  }
 }
 
 }  // namespace
 
 Image decode_png(Bytes content, std::string_view name) {
   const Parts parts = read_chunks(content, name);
+  const auto pixels = static_cast<std::uint64_t>(parts.header.width * parts.header.height);
+  check_memory(content.size() + pixels * (parts.orientation > 1 ? 6 : 3), name, "PNG");
   Image image(parts.header.width, parts.header.height);
   Inflater source(parts.data, name);
   const std::span<const Pass> passes = parts.header.interlaced ? std::span<const Pass>(adam7) : progressive;
@@ -254,23 +298,6 @@ Image decode_png(Bytes content, std::string_view name) {
 }
 
 std::vector<std::byte> encode_png(const Image& image) {
-  const auto pitch = static_cast<std::size_t>(image.width) * 3;
-  const auto height = static_cast<std::size_t>(image.height);
-  std::vector<std::uint8_t> rows((pitch + 1) * height);  // every row as difference to the one above (filter 2)
-  for (std::size_t y = 0; y < height; ++y) {
-    const std::uint8_t* from = image.rgb.data() + y * pitch;
-    std::uint8_t* to = rows.data() + y * (pitch + 1);
-    *to++ = 2;
-    for (std::size_t i = 0; i < pitch; ++i)
-      to[i] = static_cast<std::uint8_t>(from[i] - (y > 0 ? *(from + i - pitch) : 0));
-  }
-  uLongf size = ::compressBound(static_cast<uLong>(rows.size()));
-  std::vector<std::byte> packed(size);
-  if (::compress2(reinterpret_cast<Bytef*>(packed.data()), &size, rows.data(), static_cast<uLong>(rows.size()), 6) !=
-      Z_OK)
-    throw std::bad_alloc();
-  packed.resize(size);
-
   std::vector<std::byte> header;
   append(header, static_cast<std::uint32_t>(image.width));
   append(header, static_cast<std::uint32_t>(image.height));
@@ -278,7 +305,7 @@ std::vector<std::byte> encode_png(const Image& image) {
   const Bytes magic = std::as_bytes(std::span(signature));
   std::vector<std::byte> out(magic.begin(), magic.end());
   append_chunk(out, "IHDR", header);
-  append_chunk(out, "IDAT", packed);
+  append_chunk_of(out, "IDAT", [&image](std::vector<std::byte>& file) { append_deflated(file, image); });
   append_chunk(out, "IEND", {});
   return out;
 }

@@ -238,6 +238,10 @@ void save_state_dict(const std::filesystem::path& path, const Parameters& parame
 std::vector<std::string> class_names(const std::map<std::string, std::string>& metadata, index_t classes) {
   std::vector<std::string> names;
   if (const auto at = metadata.find(std::string(metadata_key::names)); at != metadata.end() && !at->second.empty()) {
+    constexpr std::size_t longest = std::size_t{1} << 20;  // 16 bytes for each of 65535 names
+    if (at->second.size() > longest)
+      throw FormatError("the weights' class names have " + std::to_string(at->second.size()) + " bytes; at most " +
+                        std::to_string(longest) + " are read");
     names = parse_names(at->second);
     if (names.empty())
       throw FormatError("the weights' class names are neither a JSON list nor an object nor separated by |");

@@ -19,7 +19,8 @@ constexpr int max_depth = 64;
 constexpr std::size_t max_path = 4096;
 constexpr std::size_t max_items = 2'000'000;  // a hostile tree names one module many times; what is walked counts
 constexpr std::size_t max_json = 100'000;
-constexpr std::size_t max_keys = 20'000;  // an ordered map is searched from its beginning for every key
+constexpr std::size_t max_text = std::size_t{1} << 20;  // as long as a model file; one text may be used many times
+constexpr std::size_t max_keys = 20'000;                // an ordered map is searched from its beginning for every key
 
 const PickleValue* attribute(const PickleValue& object, std::string_view name) {
   return object.kind == Kind::object && object.state != nullptr ? object.state->find(name) : nullptr;
@@ -78,7 +79,8 @@ class ToJson {
 
  private:
   ordered_json convert(const PickleValue& value, int depth) {
-    if (++count_ > max_json || depth > max_depth) good_ = false;
+    text_ += value.text.size();
+    if (++count_ > max_json || text_ > max_text || depth > max_depth) good_ = false;
     if (!good_) return nullptr;
     switch (value.kind) {
       case Kind::none: return nullptr;
@@ -102,13 +104,16 @@ class ToJson {
     if (value.items.size() > 2 * max_keys) good_ = false;
     for (std::size_t i = 0; good_ && i + 1 < value.items.size(); i += 2) {
       const PickleValue& key = *value.items[i];
+      text_ += key.text.size();
+      if (text_ > max_text) good_ = false;
+      if (!good_) break;
       const std::string name = key.kind == Kind::integer ? std::to_string(key.integer) : std::string(key.text);
       json[name] = convert(*value.items[i + 1], depth + 1);
     }
     return json;
   }
 
-  std::size_t count_ = 0;
+  std::size_t count_ = 0, text_ = 0;
   bool good_ = true;
 };
 

@@ -25,6 +25,7 @@ using Bytes = std::span<const std::byte>;
 constexpr std::size_t max_tensors = 65536;
 constexpr std::size_t max_rank = 16;
 constexpr std::size_t max_name = 4096;
+constexpr std::size_t max_text = std::size_t{8} << 20;  // names and metadata: a pickle can use one text many times
 constexpr std::size_t copy_allowance = std::size_t{64} << 20;  // copied bytes beyond the size of the file
 
 /// The records of an archive without the folder that all of them lie in.
@@ -111,8 +112,15 @@ class TorchReader {
     const PickleValue* texts = dict.state != nullptr ? dict.state->find("slimneck_metadata") : nullptr;
     if (texts == nullptr || texts->kind != Kind::dict) return;
     for (std::size_t i = 0; i + 1 < texts->items.size(); i += 2)
-      if (texts->items[i]->kind == Kind::text && texts->items[i + 1]->kind == Kind::text)
+      if (texts->items[i]->kind == Kind::text && texts->items[i + 1]->kind == Kind::text) {
+        count_text(texts->items[i]->text.size() + texts->items[i + 1]->text.size());
         metadata_[std::string(texts->items[i]->text)] = texts->items[i + 1]->text;
+      }
+  }
+
+  void count_text(std::size_t length) {
+    text_ += length;
+    if (text_ > max_text) fail("more than 8 MiB of names and metadata");
   }
 
   void add(std::string name, const PickleValue& value) {
@@ -120,6 +128,7 @@ class TorchReader {
     if (name.empty() || name.size() > max_name || name.find('\0') != std::string::npos || name == "__metadata__")
       fail(who + " has no proper name");
     if (entries_.size() == max_tensors) fail("more than " + std::to_string(max_tensors) + " tensors");
+    count_text(name.size());
     if (!names_.insert(name).second) fail(who + " occurs twice");
     Layout layout = layout_of(value, who);
     const Bytes bytes = elements(layout, who);
@@ -223,7 +232,7 @@ class TorchReader {
   std::string file_;
   Archive archive_;
   io::Pickle pickle_;
-  std::size_t room_ = 0;
+  std::size_t room_ = 0, text_ = 0;
   std::vector<std::vector<std::byte>> memory_;
   std::vector<SafeTensors::Entry> entries_;
   std::unordered_set<std::string> names_;
