@@ -20,7 +20,17 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using namespace train;
+using train::bar_shape;
+using train::class_shape;
+using train::draw_colour;
+using train::draw_fill;
+using train::draw_turn;
+using train::Mask;
+using train::Point;
+using train::Purpose;
+using train::Random;
+using train::ring_class;
+using train::subpixels;
 
 constexpr index_t most_images = 1'000'000, least_img = 32, most_img = 4096;
 constexpr int nobody = -1;
@@ -42,7 +52,7 @@ class Canvas {
  public:
   Canvas(index_t img, Random& random)
       : image_(img, img), owner_(static_cast<std::size_t>(img * img), nobody), random_(random) {
-    draw_ground(image_, random_);
+    train::draw_ground(image_, random_);
   }
 
   /// Lays a shape on top, unless too little of it or of one below would be seen.
@@ -110,7 +120,7 @@ void Canvas::own(const Mask& mask, int number) {
 
 std::optional<Colour> Canvas::contrasting(const Mask& mask) {
   constexpr int tries = 12, least_distance = 150;
-  const Colour below = mean_below(image_, mask);
+  const Colour below = train::mean_below(image_, mask);
   for (int i = 0; i < tries; ++i) {
     const Colour colour = draw_colour(random_, 110, 110);
     const int distance = std::abs(colour.r - below.r) + std::abs(colour.g - below.g) + std::abs(colour.b - below.b);
@@ -125,15 +135,15 @@ void Canvas::add_shape() {
   const index_t draw = random_.below(256);
   const index_t radius = extent() * subpixels * (5 * 65536 + 16 * draw * draw) / (100 * 65536);
   const Point centre = draw_point();
-  const Mask mask = mask_of(class_shape(cls, centre, radius, draw_turn(random_)));
+  const Mask mask = train::mask_of(class_shape(cls, centre, radius, draw_turn(random_)));
   const auto area = static_cast<index_t>(
       std::count_if(mask.cover.begin(), mask.cover.end(), [](std::uint8_t cover) { return cover >= Mask::half; }));
   const std::optional<index_t> inside = visible(mask);
   if (!inside || *inside * 100 < area * 70) return;
   const std::optional<Colour> colour = contrasting(mask);
   if (!colour) return;
-  if (random_.below(2) == 0) shade(image_, mask, std::max<index_t>(radius / subpixels / 8, 1));
-  paint(image_, mask, draw_fill(random_, *colour, radius / subpixels));
+  if (random_.below(2) == 0) train::shade(image_, mask, std::max<index_t>(radius / subpixels / 8, 1));
+  train::paint(image_, mask, draw_fill(random_, *colour, radius / subpixels));
   own(mask, static_cast<int>(placed_.size()));
   placed_.push_back({cls, area, *inside, {centre.x / subpixels, centre.y / subpixels}});
 }
@@ -141,9 +151,9 @@ void Canvas::add_shape() {
 void Canvas::add_bar() {
   const index_t width = extent() * subpixels * (8 + random_.below(25)) / 1000;
   const Point centre = draw_point();
-  const Mask mask = mask_of(bar_shape(centre, 3 * extent() * subpixels, width, draw_turn(random_)));
+  const Mask mask = train::mask_of(bar_shape(centre, 3 * extent() * subpixels, width, draw_turn(random_)));
   if (!visible(mask)) return;
-  paint(image_, mask, draw_fill(random_, draw_colour(random_, 0, 30), extent() / 16));
+  train::paint(image_, mask, draw_fill(random_, draw_colour(random_, 0, 30), extent() / 16));
   own(mask, nobody);
 }
 
@@ -233,7 +243,7 @@ void make_shapes(const fs::path& folder, const ShapesOptions& options) {
   if (options.images < 3 || options.images > most_images)
     throw ShapeError("shapes: a data set has 3..1000000 pictures, got " + std::to_string(options.images));
   make_folders(folder);
-  for_each_index(static_cast<std::size_t>(options.images), 0, [&](std::size_t i) {
+  train::for_each_index(static_cast<std::size_t>(options.images), 0, [&](std::size_t i) {
     const auto index = static_cast<index_t>(i);
     std::string name = std::to_string(index);
     name.insert(0, 6 - std::min<std::size_t>(name.size(), 6), '0');
