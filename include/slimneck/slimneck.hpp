@@ -15,6 +15,7 @@
 #include "slimneck/onnx.hpp"
 #include "slimneck/optim.hpp"
 #include "slimneck/plot.hpp"
+#include "slimneck/tensorboard.hpp"
 #include "slimneck/version.hpp"
 #include "slimneck/video.hpp"
 #include "slimneck/weights.hpp"
