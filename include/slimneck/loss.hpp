@@ -70,6 +70,7 @@ SLIMNECK_EXPORT LossOptions loss_options(const Hyp& hyp, index_t levels, index_t
 struct LossParts {
   double box = 0, obj = 0, cls = 0;                                      ///< sums over the levels
   [[nodiscard]] double sum() const noexcept { return box + obj + cls; }  ///< the loss of a batch of one
+  friend bool operator==(const LossParts&, const LossParts&) = default;  ///< equal in every part
 };
 
 /// A (cell, anchor) pair that is responsible for a label.

@@ -13,11 +13,13 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,11 +72,11 @@ struct StepResult {
 
 /// An epoch in the books: a row of results.csv.
 struct EpochResult {
-  index_t epoch = 0;              ///< from 0
-  LossParts train, val;           ///< means over the batches
-  double p = 0, r = 0;            ///< see Metrics
-  double map50 = 0, map50_95 = 0; ///< see Metrics
-  std::array<double, 3> lr{};     ///< learning rates at its end, of each Group
+  index_t epoch = 0;               ///< from 0
+  LossParts train, val;            ///< means over the batches
+  double p = 0, r = 0;             ///< see Metrics
+  double map50 = 0, map50_95 = 0;  ///< see Metrics
+  std::array<double, 3> lr{};      ///< learning rates at its end, of each Group
 
   /// As Metrics::fitness().
   [[nodiscard]] double fitness() const noexcept { return 0.1 * map50 + 0.9 * map50_95; }
@@ -90,21 +92,21 @@ struct Validation {
 
 /// Where a training stands, as a checkpoint says it beside the tensors.
 struct TrainState {
-  index_t generation = 0;                      ///< counts checkpoints
-  index_t epoch = 0, batch = 0, iteration = 0; ///< the next batch: its epoch, its place in it, its place in all
-  index_t last_move = -1;                      ///< iteration after which parameters moved last
-  index_t moves = 0, averages = 0;             ///< steps of the optimiser, updates of the average
-  LossParts loss_sum;                          ///< over the batches of the epoch so far
-  std::vector<double> balance;                 ///< of the loss
-  std::vector<double> class_fitness;           ///< mAP of each class in the last validation; may be empty
-  double best_fitness = 0;                     ///< of best_epoch
-  index_t best_epoch = 0;                      ///< the first one if there was none yet
-  std::vector<EpochResult> history;            ///< every epoch that is over
-  std::map<std::string, std::string> options;  ///< whatever save() was given
-  std::string data;                            ///< fingerprint of the training data
-  std::string tensors;                         ///< name of the file with the tensors
-  std::uint64_t tensors_bytes = 0;             ///< its size
-  std::string tensors_sha256;                  ///< its checksum
+  index_t generation = 0;                       ///< counts checkpoints
+  index_t epoch = 0, batch = 0, iteration = 0;  ///< the next batch: its epoch, its place in it, its place in all
+  index_t last_move = -1;                       ///< iteration after which parameters moved last
+  index_t moves = 0, averages = 0;              ///< steps of the optimiser, updates of the average
+  LossParts loss_sum;                           ///< over the batches of the epoch so far
+  std::vector<double> balance;                  ///< of the loss
+  std::vector<double> class_fitness;            ///< mAP of each class in the last validation; may be empty
+  double best_fitness = 0;                      ///< of best_epoch
+  index_t best_epoch = 0;                       ///< the first one if there was none yet
+  std::vector<EpochResult> history;             ///< every epoch that is over
+  std::map<std::string, std::string> options;   ///< whatever save() was given
+  std::string data;                             ///< fingerprint of the training data
+  std::string tensors;                          ///< name of the file with the tensors
+  std::uint64_t tensors_bytes = 0;              ///< its size
+  std::string tensors_sha256;                   ///< its checksum
 
   friend bool operator==(const TrainState&, const TrainState&) = default;  ///< equal in everything
 };
@@ -117,9 +119,9 @@ SLIMNECK_EXPORT TrainState parse_train_state(std::string_view json, std::string_
 
 /// A checkpoint that was found whole.
 struct Checkpoint {
-  std::filesystem::path folder;        ///< where it lies
-  TrainState state;                    ///< what it says
-  std::vector<std::string> problems;   ///< "FILE: cause" of a newer one that is damaged
+  std::filesystem::path folder;       ///< where it lies
+  TrainState state;                   ///< what it says
+  std::vector<std::string> problems;  ///< "FILE: cause" of a newer one that is damaged
 };
 
 /// The newest checkpoint in a folder of which every file has the size and the SHA-256 that its state names. Throws
@@ -173,8 +175,10 @@ class SLIMNECK_EXPORT Trainer {
   /// Writes a checkpoint into the folder, in place of the one before the last. Whatever happens meanwhile, the last one
   /// stays whole. `options` are kept with it. Throws IoError.
   void save(const std::filesystem::path& folder, const std::map<std::string, std::string>& options = {});
-  /// Goes on from a checkpoint. Throws FormatError when its tensors are not those of this training.
-  void load(const Checkpoint& checkpoint);
+  /// Goes on from a checkpoint, as if training had never stopped. Returns what has changed since and makes that untrue,
+  /// "FILE: what", if anything: the training data. Throws FormatError, IoError when it is not one of this training, or
+  /// holds numbers that are not finite; nothing is changed then.
+  std::vector<std::string> load(const Checkpoint& checkpoint);
 
  private:
   struct Impl;

@@ -6,160 +6,164 @@
 #include "slimneck/error.hpp"
 #include "slimneck/train.hpp"
 #include "slimneck/version.hpp"
+#include "train/checkpoint.hpp"
 
 namespace slimneck {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;  // sorted by key: many members take no quadratic time
 
-constexpr int format = 1;
-constexpr std::size_t max_bytes = std::size_t{16} << 20;
+constexpr index_t format = 1;
 constexpr index_t max_count = index_t{1} << 50;
+constexpr std::size_t max_list = 1000000;
 
-Json to_json(const LossParts& p) { return {p.box, p.obj, p.cls}; }
-
-Json to_json(const EpochResult& e) {
-  return {e.epoch, to_json(e.train), to_json(e.val), e.p, e.r, e.map50, e.map50_95, e.lr};
+/// JSON has no infinity and no NaN; they are written as texts.
+Json number_json(double value) {
+  if (std::isfinite(value)) return value;
+  return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
 }
 
-/// Reads members and says which of them is not what it should be.
-class Reader {
+template <class List>
+Json numbers_json(const List& values) {
+  Json json = Json::array();
+  for (const double value : values) json.push_back(number_json(value));
+  return json;
+}
+
+Json parts_json(const LossParts& p) { return numbers_json(std::array{p.box, p.obj, p.cls}); }
+
+Json epoch_json(const EpochResult& e) {
+  return {{"epoch", e.epoch},      {"train", parts_json(e.train)},  {"val", parts_json(e.val)},
+          {"p", number_json(e.p)}, {"map50", number_json(e.map50)}, {"map50_95", number_json(e.map50_95)},
+          {"r", number_json(e.r)}, {"lr", numbers_json(e.lr)}};
+}
+
+/// A member of the document, which knows what it is called.
+class Member {
  public:
-  Reader(std::string_view text, std::string_view file_name) : file_(file_name) {
-    if (text.size() > max_bytes) fail("has more than 16 MiB");
-    root_ = Json::parse(text, nullptr, false);
-    if (!root_.is_object()) fail("is no JSON object");
-  }
+  Member(const std::string& file, std::string name, const Json& value)
+      : file_(file), name_(std::move(name)), value_(value) {}
 
-  [[noreturn]] void fail(const std::string& cause) const { throw FormatError(file_ + ": " + cause); }
-
-  [[nodiscard]] const Json& at(const Json& parent, const std::string& key) const {
-    const auto found = parent.find(key);
-    if (found == parent.end()) fail("\"" + key + "\" is missing");
-    return *found;
+  [[noreturn]] void fail(const std::string& cause) const {
+    throw FormatError(file_ + ": " + (name_.empty() ? "" : name_ + " ") + cause);
   }
-  [[nodiscard]] const Json& object(const std::string& key) const {
-    const Json& value = at(root_, key);
-    if (!value.is_object()) fail("\"" + key + "\" is no object");
-    return value;
+  [[nodiscard]] Member at(const std::string& key) const {
+    if (!value_.is_object()) fail("is no object");
+    const auto found = value_.find(key);
+    const std::string name = name_.empty() ? key : name_ + "." + key;
+    if (found == value_.end()) throw FormatError(file_ + ": " + name + " is missing");
+    return {file_, name, *found};
   }
-  [[nodiscard]] const Json& list(const Json& value, const std::string& key, std::size_t size) const {
-    if (!value.is_array() || value.size() != size)
-      fail("\"" + key + "\" is no list of " + std::to_string(size));
-    return value;
+  [[nodiscard]] std::vector<Member> list() const {
+    if (!value_.is_array() || value_.size() > max_list) fail("is no list of at most " + std::to_string(max_list));
+    std::vector<Member> items;
+    for (const Json& item : value_) items.emplace_back(file_, name_ + "[" + std::to_string(items.size()) + "]", item);
+    return items;
   }
-  [[nodiscard]] const Json& list(const std::string& key) const {
-    const Json& value = at(root_, key);
-    if (!value.is_array()) fail("\"" + key + "\" is no list");
-    return value;
+  [[nodiscard]] index_t count(index_t low = 0) const {
+    if (!value_.is_number_integer()) fail("is no whole number");
+    const bool huge = value_.is_number_unsigned() && value_.get<std::uint64_t>() > std::uint64_t{max_count};
+    if (huge || value_.get<index_t>() < low) fail("is out of range");
+    return value_.get<index_t>();
   }
-
-  [[nodiscard]] index_t count(const Json& value, const std::string& key, index_t low = 0) const {
-    if (!value.is_number_integer()) fail("\"" + key + "\" is no whole number");
-    const bool huge = value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(max_count);
-    if (huge || value.get<index_t>() < low || value.get<index_t>() > max_count) fail("\"" + key + "\" is out of range");
-    return value.get<index_t>();
+  [[nodiscard]] double number() const {
+    if (value_ == "nan") return std::numeric_limits<double>::quiet_NaN();
+    if (value_ == "inf" || value_ == "-inf")
+      return value_ == "inf" ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
+    if (!value_.is_number()) fail("is no number");
+    return value_.get<double>();
   }
-  [[nodiscard]] index_t count(const Json& parent, const char* key, index_t low = 0) const {
-    return count(at(parent, key), key, low);
+  [[nodiscard]] std::string text() const {
+    if (!value_.is_string()) fail("is no text");
+    return value_.get<std::string>();
   }
-  /// Infinity and NaN, which JSON does not have, are null.
-  [[nodiscard]] double number(const Json& value, const std::string& key) const {
-    if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
-    if (!value.is_number()) fail("\"" + key + "\" is no number");
-    return value.get<double>();
-  }
-  [[nodiscard]] std::string text(const Json& parent, const std::string& key) const {
-    const Json& value = at(parent, key);
-    if (!value.is_string()) fail("\"" + key + "\" is no text");
-    return value.get<std::string>();
-  }
-  [[nodiscard]] LossParts parts(const Json& value, const std::string& key) const {
-    list(value, key, 3);
-    return {number(value[0], key), number(value[1], key), number(value[2], key)};
-  }
-  [[nodiscard]] std::vector<double> numbers(const std::string& key) const {
+  [[nodiscard]] std::vector<double> numbers() const {
     std::vector<double> values;
-    for (const Json& value : list(key)) values.push_back(number(value, key));
+    for (const Member& item : list()) values.push_back(item.number());
     return values;
   }
-  [[nodiscard]] EpochResult epoch(const Json& row) const {
-    const std::string key = "history";
-    list(row, key, 8);
-    list(row[7], key, 3);
-    EpochResult e;
-    e.epoch = count(row[0], key);
-    e.train = parts(row[1], key);
-    e.val = parts(row[2], key);
-    e.p = number(row[3], key);
-    e.r = number(row[4], key);
-    e.map50 = number(row[5], key);
-    e.map50_95 = number(row[6], key);
-    for (std::size_t i = 0; i < 3; ++i) e.lr[i] = number(row[7][i], key);
-    return e;
+  [[nodiscard]] std::array<double, 3> three() const {
+    const std::vector<double> values = numbers();
+    if (values.size() != 3) fail("is no list of 3 numbers");
+    return {values[0], values[1], values[2]};
   }
-  [[nodiscard]] const Json& root() const noexcept { return root_; }
+  [[nodiscard]] LossParts parts() const {
+    const std::array<double, 3> values = three();
+    return {values[0], values[1], values[2]};
+  }
+  [[nodiscard]] EpochResult epoch() const {
+    return {at("epoch").count(), at("train").parts(),  at("val").parts(),       at("p").number(),
+            at("r").number(),    at("map50").number(), at("map50_95").number(), at("lr").three()};
+  }
+  [[nodiscard]] std::map<std::string, std::string> texts() const {
+    if (!value_.is_object()) fail("is no object");
+    std::map<std::string, std::string> values;
+    for (const auto& item : value_.items()) values[item.key()] = at(item.key()).text();
+    return values;
+  }
 
  private:
-  std::string file_;
-  Json root_;
+  const std::string& file_;
+  std::string name_;
+  const Json& value_;
 };
 
 }  // namespace
 
 std::string write_train_state(const TrainState& s) {
   Json history = Json::array();
-  for (const EpochResult& e : s.history) history.push_back(to_json(e));
-  const Json json{
-      {"format", format},
-      {"program", "slimneck " SLIMNECK_VERSION_STRING},
-      {"generation", s.generation},
-      {"progress",
-       {{"epoch", s.epoch},
-        {"batch", s.batch},
-        {"iteration", s.iteration},
-        {"last_move", s.last_move},
-        {"moves", s.moves},
-        {"averages", s.averages},
-        {"best_fitness", s.best_fitness},
-        {"best_epoch", s.best_epoch}}},
-      {"loss_sum", to_json(s.loss_sum)},
-      {"balance", s.balance},
-      {"class_fitness", s.class_fitness},
-      {"history", history},
-      {"options", s.options},
-      {"data", s.data},
-      {"tensors", {{"file", s.tensors}, {"bytes", s.tensors_bytes}, {"sha256", s.tensors_sha256}}}};
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  for (const EpochResult& e : s.history) history.push_back(epoch_json(e));
+  const Json json{{"format", format},
+                  {"program", "slimneck " SLIMNECK_VERSION_STRING},
+                  {"generation", s.generation},
+                  {"epoch", s.epoch},
+                  {"batch", s.batch},
+                  {"iteration", s.iteration},
+                  {"last_move", s.last_move},
+                  {"moves", s.moves},
+                  {"averages", s.averages},
+                  {"loss_sum", parts_json(s.loss_sum)},
+                  {"balance", numbers_json(s.balance)},
+                  {"class_fitness", numbers_json(s.class_fitness)},
+                  {"best_fitness", number_json(s.best_fitness)},
+                  {"best_epoch", s.best_epoch},
+                  {"history", std::move(history)},
+                  {"options", s.options},
+                  {"data", s.data},
+                  {"tensors", {{"file", s.tensors}, {"bytes", s.tensors_bytes}, {"sha256", s.tensors_sha256}}}};
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 TrainState parse_train_state(std::string_view text, std::string_view file_name) {
-  const Reader in(text, file_name);
-  if (const index_t found = in.count(in.root(), "format", 1); found > format)
+  const std::string file(file_name);
+  if (text.size() > train::max_state_bytes)
+    throw FormatError(file + ": has more than " + std::to_string(train::max_state_bytes) + " bytes");
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) throw FormatError(file + ": is no JSON object");
+  const Member in(file, "", json);
+  if (const index_t found = in.at("format").count(1); found > format)
     in.fail("is of format " + std::to_string(found) + ", which a newer slimneck wrote; this one reads format " +
             std::to_string(format));
   TrainState s;
-  s.generation = in.count(in.root(), "generation");
-  const Json& progress = in.object("progress");
-  s.epoch = in.count(progress, "epoch");
-  s.batch = in.count(progress, "batch");
-  s.iteration = in.count(progress, "iteration");
-  s.last_move = in.count(progress, "last_move", -1);
-  s.moves = in.count(progress, "moves");
-  s.averages = in.count(progress, "averages");
-  s.best_fitness = in.number(in.at(progress, "best_fitness"), "best_fitness");
-  s.best_epoch = in.count(progress, "best_epoch");
-  s.loss_sum = in.parts(in.at(in.root(), "loss_sum"), "loss_sum");
-  s.balance = in.numbers("balance");
-  s.class_fitness = in.numbers("class_fitness");
-  for (const Json& row : in.list("history")) s.history.push_back(in.epoch(row));
-  for (const auto& item : in.object("options").items()) s.options[item.key()] = in.text(in.object("options"), item.key());
-  s.data = in.text(in.root(), "data");
-  const Json& tensors = in.object("tensors");
-  s.tensors = in.text(tensors, "file");
-  s.tensors_bytes = static_cast<std::uint64_t>(in.count(tensors, "bytes"));
-  s.tensors_sha256 = in.text(tensors, "sha256");
+  s.generation = in.at("generation").count();
+  s.epoch = in.at("epoch").count();
+  s.batch = in.at("batch").count();
+  s.iteration = in.at("iteration").count();
+  s.last_move = in.at("last_move").count(-1);
+  s.moves = in.at("moves").count();
+  s.averages = in.at("averages").count();
+  s.loss_sum = in.at("loss_sum").parts();
+  s.balance = in.at("balance").numbers();
+  s.class_fitness = in.at("class_fitness").numbers();
+  s.best_fitness = in.at("best_fitness").number();
+  s.best_epoch = in.at("best_epoch").count();
+  for (const Member& row : in.at("history").list()) s.history.push_back(row.epoch());
+  s.options = in.at("options").texts();
+  s.data = in.at("data").text();
+  s.tensors = in.at("tensors").at("file").text();
+  s.tensors_bytes = static_cast<std::uint64_t>(in.at("tensors").at("bytes").count());
+  s.tensors_sha256 = in.at("tensors").at("sha256").text();
   return s;
 }
 
