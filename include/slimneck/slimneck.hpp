@@ -1,6 +1,7 @@
 // All of slimneck.
 #pragma once
 
+#include "slimneck/augmented.hpp"
 #include "slimneck/cost.hpp"
 #include "slimneck/data.hpp"
 #include "slimneck/detect.hpp"
