@@ -30,6 +30,7 @@ void add_flops(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_export(CLI::App& app);
 void add_detect(CLI::App& app);
+void add_val(CLI::App& app);
 void add_run(CLI::App& app);
 void add_gradcheck(CLI::App& app);
 void add_explain(CLI::App& app);

@@ -42,6 +42,7 @@ constexpr const char* examples = R"(Examples:
   slimneck info --cfg slimneck-s
   slimneck flops --cfg slimneck-s --vs yolov5s
   slimneck detect --cfg yolov5n --weights yolov5n.safetensors --source bus.jpg zidane.jpg
+  slimneck val --weights yolov5n.safetensors --data coco.yaml
   slimneck run --cfg slimneck-n --init seed=1 --input x.safetensors --output y.safetensors --mode train
   slimneck gradcheck --module GSConv
 Each command has its own --help.)";
@@ -84,6 +85,7 @@ int run_program(int argc, char** argv) {
   add_compare(app);
   add_detect(app);
   add_train(app);
+  add_val(app);
   add_info(app);
   add_flops(app);
   add_convert(app);

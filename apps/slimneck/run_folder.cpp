@@ -67,8 +67,8 @@ std::string label_line(const Detection& d, index_t width, index_t height, LabelF
   const double x1 = d.x1, y1 = d.y1, x2 = d.x2, y2 = d.y2;
   const auto w = static_cast<double>(width), h = static_cast<double>(height);
   const std::array<double, 4> box =
-      format == LabelFormat::corners ? std::array{x1, y1, x2, y2}
-                                     : std::array{(x1 + x2) / 2 / w, (y1 + y2) / 2 / h, (x2 - x1) / w, (y2 - y1) / h};
+      numbers == LabelFormat::corners ? std::array{x1, y1, x2, y2}
+                                      : std::array{(x1 + x2) / 2 / w, (y1 + y2) / 2 / h, (x2 - x1) / w, (y2 - y1) / h};
   std::string text = format("%d %g %g %g %g", d.cls, box[0], box[1], box[2], box[3]);
   if (score) text += format(" %g", static_cast<double>(d.score));
   return text + '\n';

@@ -63,6 +63,7 @@ LoaderOptions loader_options(const Model& model, const EvaluateOptions& options)
           .stride = model.max_stride(),
           .rect = options.rect,
           .pad = options.rect ? 0.5 : 0,
+          .hyp = {},
           .workers = options.workers,
           .cache_bytes = options.cache_bytes};
 }
