@@ -81,6 +81,7 @@ class Loader::Impl {
   [[nodiscard]] index_t samples() const noexcept { return static_cast<index_t>(data_.samples.size()); }
   void sort_by_aspect();
   void draw_order(index_t epoch);
+  Made make(index_t epoch, index_t position);
   void add(Made& made, std::size_t sample, Batch& batch);
 
   const DataSet& data_;
@@ -141,9 +142,23 @@ void Loader::Impl::begin_epoch(index_t epoch) {
   position_ = 0;
   delivered_ = false;
   const index_t bound = std::max<index_t>(2 * options_.batch, options_.workers);
-  ahead_ = std::make_unique<train::LookAhead>(samples(), bound, options_.workers, [this](index_t position) {
-    return maker_.plain(order_[static_cast<std::size_t>(position)], shape(position / options_.batch));
-  });
+  ahead_ = std::make_unique<train::LookAhead>(samples(), bound, options_.workers,
+                                              [this, epoch](index_t position) { return make(epoch, position); });
+}
+
+Made Loader::Impl::make(index_t epoch, index_t position) {
+  const index_t batch = position / options_.batch;
+  if (!options_.augment) return maker_.plain(order_[static_cast<std::size_t>(position)], shape(batch));
+  Made made = maker_.augmented(order_, epoch, position, shape(batch));
+  if (!options_.multi_scale) return made;
+  const index_t size = multi_scale_size(options_.img, options_.stride, options_.seed, epoch, batch);
+  const double gain = static_cast<double>(size) / static_cast<double>(std::max(made.image.width, made.image.height));
+  const auto extent = [&](index_t from) {
+    const double strides = static_cast<double>(from) * gain / static_cast<double>(options_.stride);
+    return static_cast<index_t>(std::ceil(strides)) * options_.stride;
+  };
+  made.image = resize_bilinear(made.image, extent(made.image.width), extent(made.image.height));
+  return made;
 }
 
 void Loader::Impl::add(Made& made, std::size_t sample, Batch& batch) {
