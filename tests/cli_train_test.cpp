@@ -88,6 +88,11 @@ void check_same_run(const TrainPlace& place, const std::string& a, const std::st
   }
 }
 
+/// A row of a label file: a box of that size in the middle.
+std::string format_label(double w, double h) {
+  return "0 0.5 0.5 " + std::to_string(w) + " " + std::to_string(h) + "\n";
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("cli_train");
@@ -389,6 +394,30 @@ TEST_CASE("data that cannot be trained on") {
   CHECK(failed.code == 1);
   CHECK_MESSAGE(contains(failed.err, "error: train: No labels found in "), failed.err);
   CHECK(contains(failed.err, ", can not start training"));
+}
+
+TEST_CASE("anchors that do not fit are replaced, and stay replaced") {
+  const TrainPlace place;
+  std::string yaml = test::detector_yaml;
+  for (const std::string row : {"[10, 13, 16, 30, 33, 23]", "[30, 61, 62, 45, 59, 119]"})
+    yaml.replace(yaml.find(row), row.size(), "[300, 300, 400, 400, 500, 500]");
+  place.text("detector.yaml", yaml);
+  const std::string line = "train --data data.yaml --cfg detector.yaml --img 64 --batch 4 --epochs 1 --noplots ";
+  const Outcome few = place.run(line);  // there are boxes of two sizes
+  CHECK_MESSAGE(few.code == 0, few.err);
+  CHECK_MESSAGE(contains(few.err, "Proceeding with original anchors"), few.err);
+  for (int i = 0; i < 8; ++i)
+    place.text("set/labels/train/" + std::to_string(i) + ".txt",
+               format_label(0.1 + 0.05 * i, 0.5 - 0.04 * i) + format_label(0.15 + 0.04 * i, 0.1 + 0.03 * i));
+  const Outcome outcome = place.run(line);
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  CHECK(contains(outcome.err, "Current anchors are a poor fit to dataset, attempting to improve..."));
+  CHECK(contains(outcome.err, "Done (optional: update model *.yaml"));
+  const SafeTensors weights = read_weights(place / "runs/train/exp2/weights/last.safetensors");
+  const Model model = parse_model(weights.metadata().at("yaml"), "last.safetensors", {.height = 64, .width = 64});
+  REQUIRE(model.anchors.size() == 2);
+  for (const std::vector<double>& level : model.anchors)
+    for (const double side : level) CHECK(side < 64);
 }
 
 TEST_CASE("numbers that are not finite end the training") {

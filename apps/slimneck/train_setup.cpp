@@ -1,6 +1,7 @@
 #include "train_setup.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "slimneck/files.hpp"
@@ -30,12 +31,14 @@ std::vector<AnchorSize> flat(const std::vector<std::vector<double>>& levels) {
   return anchors;
 }
 
+/// To a thousandth of a pixel: they are read by people, too.
 std::vector<std::vector<double>> by_level(const std::vector<AnchorSize>& anchors, std::size_t levels) {
+  const auto rounded = [](double side) { return std::round(side * 1000) / 1000; };
   std::vector<std::vector<double>> rows(levels);
   const std::size_t each = anchors.size() / levels;
   for (std::size_t i = 0; i < each * levels; ++i) {
-    rows[i / each].push_back(anchors[i].w);
-    rows[i / each].push_back(anchors[i].h);
+    rows[i / each].push_back(rounded(anchors[i].w));
+    rows[i / each].push_back(rounded(anchors[i].h));
   }
   return rows;
 }
@@ -126,12 +129,17 @@ void TrainSetup::open() {
 }
 
 void TrainSetup::fit_anchors() {
-  const AutoAnchors found =
-      auto_anchors(train_, flat(model_.anchors), options_.img, options_.hyp.anchor_t, options_.seed);
+  AutoAnchors found;
+  try {
+    found = auto_anchors(train_, flat(model_.anchors), options_.img, options_.hyp.anchor_t, options_.seed);
+  } catch (const FormatError& problem) {  // too few boxes to find others
+    return note(std::string("warning: AutoAnchor: ") + problem.what() + ". Proceeding with original anchors.");
+  }
   constexpr double good = 0.98;
+  const bool fits = found.before.recall > good;
   note("AutoAnchor: " + figures(found.before) + ". Current anchors are " +
-       (found.before.recall > good ? "a good fit to dataset" : "a poor fit to dataset, attempting to improve..."));
-  if (found.before.recall > good) return;
+       (fits ? "a good fit to dataset" : "a poor fit to dataset, attempting to improve..."));
+  if (fits) return;
   if (!found.changed)
     return note("AutoAnchor: original anchors better than new anchors. Proceeding with original anchors.");
   arguments_.model.anchors = by_level(found.anchors, model_.strides.size());
