@@ -1,7 +1,6 @@
 // slimneck train as users start, stop and resume it: real processes on a tiny model and tiny pictures.
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include <array>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -188,9 +187,13 @@ TEST_CASE("results.csv is YOLOv5's to the character") {
   CHECK(metrics.at("history").size() == 2);
   CHECK(metrics.at("classes").size() == 2);
   CHECK(metrics.at("validation").at("images") == 4);
-  char field[32];
-  std::snprintf(field, sizeof field, "%20.5g,", metrics.at("history")[1].at("train").at("box_loss").get<double>());
-  CHECK(rows[2].substr(21, 21) == field);
+  // The last look at the best weights sees what the epoch's own validation saw.
+  const nlohmann::json& best = metrics.at("history")[metrics.at("best_epoch").get<std::size_t>()];
+  CHECK(metrics.at("validation").at("mAP50_95") == best.at("mAP50_95"));
+  std::array<char, 32> field{};
+  std::snprintf(field.data(), field.size(), "%20.5g,",
+                metrics.at("history")[1].at("train").at("box_loss").get<double>());
+  CHECK(rows[2].substr(21, 21) == field.data());
   for (const char* name : {"report.html", "results.png", "labels.jpg", "train_batch0.jpg", "F1_curve.png"})
     CHECK(!place.has("runs/train/exp/" + std::string(name)));
 }
@@ -394,6 +397,22 @@ TEST_CASE("data that cannot be trained on") {
   CHECK(failed.code == 1);
   CHECK_MESSAGE(contains(failed.err, "error: train: No labels found in "), failed.err);
   CHECK(contains(failed.err, ", can not start training"));
+}
+
+TEST_CASE("pictures that go away while training") {
+  const TrainPlace place;
+  const std::string options = "--epochs 1000 --noplots", remove = "rm set/images/train/0.png\n";
+  const Outcome stopped = place.script("few", options, wait_for_checkpoint + remove + "wait $pid\n");
+  CHECK(stopped.code == 1);
+  CHECK(contains(place.read("runs/train/few.err"), "1 of 8 pictures cannot be read any more, more than 5 %"));
+
+  place.picture("train", 0);
+  const Outcome allowed = place.script("many", options + " --allow-skips",
+                                       wait_for_checkpoint + remove +
+                                           "while ! grep -q ignoring $run.err && kill -0 $pid; do sleep 0.01; done\n"
+                                           "kill -TERM $pid; wait $pid\n");
+  CHECK(allowed.code == 143);
+  CHECK(contains(place.read("runs/train/many.err"), "ignoring corrupt image/label: set/images/train/0.png: "));
 }
 
 TEST_CASE("anchors that do not fit are replaced, and stay replaced") {

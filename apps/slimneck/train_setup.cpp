@@ -111,7 +111,7 @@ void TrainSetup::open() {
   if (options_.hyp.anchors && model.anchors.empty()) {
     if (arguments_.noautoanchor) throw UsageError("--noautoanchor: the hyperparameters ask for other anchors");
     std::vector<double> row(2 * static_cast<std::size_t>(std::max(1.0, *options_.hyp.anchors + 0.5)));
-    for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<double>(i);
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<double>(i + 1);  // to be replaced
     model.anchors.assign(opened.model.strides.size(), row);
     opened = open_model(model);
   }
@@ -129,12 +129,8 @@ void TrainSetup::open() {
 }
 
 void TrainSetup::fit_anchors() {
-  AutoAnchors found;
-  try {
-    found = auto_anchors(train_, flat(model_.anchors), options_.img, options_.hyp.anchor_t, options_.seed);
-  } catch (const FormatError& problem) {  // too few boxes to find others
-    return note(std::string("warning: AutoAnchor: ") + problem.what() + ". Proceeding with original anchors.");
-  }
+  const AutoAnchors found =
+      auto_anchors(train_, flat(model_.anchors), options_.img, options_.hyp.anchor_t, options_.seed);
   constexpr double good = 0.98;
   const bool fits = found.before.recall > good;
   note("AutoAnchor: " + figures(found.before) + ". Current anchors are " +
