@@ -51,6 +51,12 @@ void flush_output() {
 
 void note(std::string_view line) { std::cerr << line << '\n'; }
 
+void note_all(const std::string& kind, const std::vector<std::string>& lines) {
+  constexpr std::size_t most = 10;
+  for (std::size_t i = 0; i < std::min(lines.size(), most); ++i) note(kind + ": " + printable(lines[i]));
+  if (lines.size() > most) note(kind + format(": ... and %zu more", lines.size() - most));
+}
+
 std::string printable(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
@@ -76,13 +82,21 @@ std::string bold(const std::string& text) {
 
 namespace {
 
-constexpr int interrupted = 130;
+constexpr int interrupted = 130, terminated = 143;
 std::atomic<int> shields = 0;
 std::atomic<bool> pending = false;
+std::atomic<bool> awaited = false;  // somebody asks for stop requests
+std::atomic<int> requested = 0;     // 0, or the exit code
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
+
+extern "C" void on_terminate(int) { requested = terminated; }
 
 /// Either this sees a shield, or whoever takes one up sees that it is too late.
 extern "C" void on_interrupt(int) {
+  if (awaited && requested != interrupted) {
+    requested = interrupted;
+    return;
+  }
   pending = true;
   if (shields == 0) _exit(interrupted);
 }
@@ -118,6 +132,19 @@ Uninterrupted::~Uninterrupted() {
   if (--depth > 0) return;
   if (--shields == 0 && pending) _exit(interrupted);
 }
+
+StopRequests::StopRequests() noexcept {
+  requested = 0;
+  awaited = true;
+  std::signal(SIGTERM, on_terminate);
+}
+
+StopRequests::~StopRequests() {
+  awaited = false;
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+int StopRequests::code() noexcept { return requested; }
 
 // ---- Options --------------------------------------------------------------------------------------------------------
 
@@ -237,6 +264,8 @@ void ModelArguments::add_size(CLI::App& app) {
       ->group(model_group);
 }
 
+std::uint64_t seed_of_init(const std::string& init) { return *seed_of(init); }
+
 Graph with_batch(const Graph& graph, index_t batch) {
   Shape input = graph.shape({0, 0});
   if (input.n == batch) return graph;
@@ -349,12 +378,13 @@ OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>
   if (arguments.cfg.empty() && arguments.weights.empty()) throw UsageError("--cfg is required");
   OpenModel open;
   if (!arguments.weights.empty()) open.weights = read_weights(arguments.weights);
-  if (!arguments.init.empty()) open.seed = *seed_of(arguments.init);
+  if (!arguments.init.empty()) open.seed = seed_of_init(arguments.init);
 
   ModelOptions options{.dialect = arguments.dialect,
                        .activation = arguments.act,
                        .shuffle = arguments.shuffle,
-                       .classes = arguments.classes};
+                       .classes = arguments.classes,
+                       .anchors = arguments.anchors};
   const std::map<std::string, std::string> metadata = open.metadata();
   if (const auto at = metadata.find(std::string(metadata_key::dialect)); at != metadata.end())
     options.weights_dialect = at->second;

@@ -1,5 +1,6 @@
 // slimneck, the program: parses the command line, runs one subcommand and turns what happened into an exit code:
-// 0 done, 1 it failed, 2 the command line is wrong, 130 Ctrl-C.
+// 0 done, 1 it failed, 2 the command line is wrong, 130 Ctrl-C, 143 SIGTERM
+// where work could be saved.
 #include <algorithm>
 #include <new>
 #include <sstream>
@@ -85,6 +86,7 @@ int run_program(int argc, char** argv) {
   add_demo(app);
   add_compare(app);
   add_detect(app);
+  add_train(app);
   add_val(app);
   add_info(app);
   add_flops(app);
@@ -101,6 +103,9 @@ int run_program(int argc, char** argv) {
 /// Nothing may leave main: an exception becomes one line and an exit code.
 int main(int argc, char** argv) noexcept try { return run_program(argc, argv); } catch (const UsageError& problem) {
   return fail(problem.what(), usage);
+} catch (const Stopped& stopped) {
+  note(printable(stopped.what()));
+  return stopped.code;
 } catch (const std::bad_alloc&) {
   return fail("out of memory", failed);
 } catch (const std::exception& problem) {

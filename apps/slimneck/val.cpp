@@ -24,14 +24,6 @@ struct ValArguments {
   bool rect = false, square = false, verbose = false, json = false;
 };
 
-/// So many lines of one kind are printed, and how many more there are.
-constexpr std::size_t most_notes = 10;
-
-void note_all(const char* kind, const std::vector<std::string>& lines) {
-  for (std::size_t i = 0; i < std::min(lines.size(), most_notes); ++i) note(kind + (": " + printable(lines[i])));
-  if (lines.size() > most_notes) note(format("%s: ... and %zu more", kind, lines.size() - most_notes));
-}
-
 Split split_of(const std::string& task) {
   for (const Split split : {Split::train, Split::test})
     if (task == to_string(split)) return split;

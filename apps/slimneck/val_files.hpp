@@ -27,6 +27,8 @@ class ValFiles {
   ValFiles(const ValFilesOptions& options, const DataSet& data, std::span<const std::string> names, std::string json);
 
   [[nodiscard]] const std::filesystem::path& directory() const noexcept { return folder_.path(); }
+  /// Of the batches so far, with plots.
+  [[nodiscard]] const ConfusionMatrix& confusion() const noexcept { return confusion_; }
   /// After each batch, in order.
   void add(const Batch& batch, std::span<const Judged> judged);
   void finish(const Metrics& metrics);

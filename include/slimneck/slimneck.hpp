@@ -16,6 +16,7 @@
 #include "slimneck/onnx.hpp"
 #include "slimneck/optim.hpp"
 #include "slimneck/plot.hpp"
+#include "slimneck/tensorboard.hpp"
 #include "slimneck/train.hpp"
 #include "slimneck/version.hpp"
 #include "slimneck/video.hpp"
