@@ -47,10 +47,11 @@ int main() {
   network.classes = data.nc();
   const Model model = load_model("slimneck-n", network);
   TrainOptions options;
-  options.epochs = 6;
+  options.epochs = 8;
   options.batch = 8;
   options.img = 96;
-  options.hyp.mosaic = 0;  // a few whole pictures rather than four in one
+  options.hyp.mosaic = options.hyp.scale = options.hyp.translate = 0;  // the same few pictures in each epoch
+  options.optimizer = OptimizerKind::adam;
   options.hyp.warmup_bias_lr = 0.01;
   const std::filesystem::path weights = folder.path / "weights";
   std::filesystem::create_directories(weights);

@@ -277,7 +277,7 @@ TEST_CASE("one text that a pickle uses many times is not copied so often") {
   const std::string one = text("_parameters") + "}" + text("w") + tensor(storage(4), 0, {4}, {1}) + "s";
   std::string many;
   for (int i = 0; i < 50000; ++i) many += again;
-  for (const std::string list : {"](" + long_text + many + "e", "}(" + long_text + "N" + many + "u"}) {
+  for (const std::string& list : {"](" + long_text + many + "e", "}(" + long_text + "N" + many + "u"}) {
     const SafeTensors file = read(file_with(start + module + one + text("names") + list + text("yaml") + list + "ub."));
     CHECK(file.entries().size() == 1);
     CHECK(file.metadata().empty());

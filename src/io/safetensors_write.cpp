@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "io/files.hpp"
@@ -9,26 +10,41 @@ namespace {
 
 using nlohmann::json;
 
-std::string dump(const json& value, const std::filesystem::path& path) {
+/// Strings alone are made as JSON values: lists and objects allocate when they go, where a failure ends the program.
+std::string quoted(const std::string& text, const std::filesystem::path& path) {
   try {
-    return value.dump();
+    return json(text).dump();
   } catch (const json::exception&) {
     throw FormatError(path.string() + ": a name or metadata text is not UTF-8");
   }
+}
+
+std::string listed(std::span<const index_t> numbers) {
+  std::string text;
+  for (const index_t number : numbers) text.append(text.empty() ? "" : ",").append(std::to_string(number));
+  return "[" + text + "]";
+}
+
+std::string object_of(const std::map<std::string, std::string>& texts, const std::filesystem::path& path) {
+  std::string text;
+  for (const auto& [key, value] : texts)
+    text.append(text.empty() ? "" : ",").append(quoted(key, path)).append(":").append(quoted(value, path));
+  return "{" + text + "}";
 }
 
 // The header, padded so that the data begins at a multiple of 8.
 std::string make_header(std::span<const TensorEntry* const> order, const std::map<std::string, std::string>& metadata,
                         const std::filesystem::path& path) {
   std::string text(1, '{');
-  if (!metadata.empty()) text.append("\"__metadata__\":").append(dump(json(metadata), path));
+  if (!metadata.empty()) text.append("\"__metadata__\":").append(object_of(metadata, path));
   std::size_t offset = 0;
   for (const TensorEntry* entry : order) {
     const io::Stored& kind = io::stored(entry->type);
     const std::size_t end = offset + io::count_of(*entry) * kind.bytes;
-    const json fields = {{"dtype", kind.dtype}, {"shape", entry->dims}, {"data_offsets", {offset, end}}};
     if (text.size() > 1) text += ',';
-    text.append(dump(json(entry->name), path)).append(":").append(fields.dump());
+    text.append(quoted(entry->name, path)).append(":{\"data_offsets\":");
+    text.append(listed(std::array{static_cast<index_t>(offset), static_cast<index_t>(end)})).append(",\"dtype\":\"");
+    text.append(kind.dtype).append("\",\"shape\":").append(listed(entry->dims)).append("}");
     offset = end;
   }
   text += '}';
