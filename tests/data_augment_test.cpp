@@ -376,6 +376,28 @@ TEST_CASE("without a label there is nothing to learn") {
   CHECK_THROWS_WITH_AS(Loader(data, augmented(1)), doctest::Contains("no picture has a label"), FormatError);
 }
 
+TEST_CASE("a batch has its multi-scale size, whatever the quotient of sizes is rounded to") {
+  constexpr index_t img = 672, size = 864;  // 672 * (864.0 / 672) / 32 is a little above 27
+  static_assert(img * (static_cast<double>(size) / img) / 32 > 27);
+  test::DataFolder folder("augment_scale");
+  folder.add(40, 20, "1 0.5 0.5 0.5 0.5\n");
+  const DataSet data = folder.scan();
+  LoaderOptions options = augmented(1);
+  options.img = img;
+  options.multi_scale = true;
+  options.hyp = still();
+  index_t epoch = 0;
+  while (multi_scale_size(img, 32, options.seed, epoch, 0) != size) ++epoch;
+  for (const bool rect : {false, true}) {
+    options.rect = rect;
+    options.shuffle = !rect;
+    Loader loader(data, options);
+    const Image image = test::epoch_of(loader, epoch).at(0).images.at(0);
+    CHECK(image.width == size);
+    CHECK(image.height == (rect ? 480 : size));  // 352 of 672 become 452.6 of 864
+  }
+}
+
 TEST_CASE("multi-scale sizes are multiples of the stride in half to one and a half times the size") {
   for (const auto& [img, stride] : {std::array<index_t, 2>{640, 32}, {96, 32}, {32, 32}, {320, 64}}) {
     index_t least = img * 2, most = 0;

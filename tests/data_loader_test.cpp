@@ -154,6 +154,35 @@ TEST_CASE("an epoch that is left early, and one that was never begun") {
   loader.begin_epoch(2);  // its workers are busy when the loader goes
 }
 
+TEST_CASE("an epoch can begin at any batch, and those before cost nothing") {
+  test::DataFolder folder("loader_middle");
+  test::add_various(folder, 7);
+  const DataSet data = folder.scan();
+  for (const int workers : {0, 3}) {
+    LoaderOptions options = small(2);
+    options.shuffle = true;
+    options.workers = workers;
+    Loader loader(data, options);
+    const std::vector<Batch> all = test::epoch_of(loader, 3);
+    REQUIRE(all.size() == 4);
+    for (index_t first = 0; first <= 4; ++first) {
+      CAPTURE(first);
+      loader.begin_epoch(3, first);
+      std::vector<Batch> rest;
+      for (Batch batch; loader.next(batch);) rest.push_back(std::move(batch));
+      test::check_equal(rest, {all.begin() + first, all.end()});
+    }
+    const fs::path gone = folder.picture(static_cast<int>(all[0].indices[0]));
+    fs::rename(gone, folder / "hidden");
+    loader.begin_epoch(3, 1);
+    for (Batch batch; loader.next(batch);) CHECK(batch.skipped.empty());
+    CHECK(loader.skipped() == 0);
+    fs::rename(folder / "hidden", gone);
+    CHECK_THROWS_AS(loader.begin_epoch(3, 5), ShapeError);
+    CHECK_THROWS_AS(loader.begin_epoch(3, -1), ShapeError);
+  }
+}
+
 TEST_CASE("pictures that go away while the loader lives are left out and named once") {
   test::DataFolder folder("loader_gone");
   test::add_various(folder, 7);

@@ -280,6 +280,27 @@ TEST_CASE("jpeg: kinds that are not read, and headers that do not fit, are named
 }
 
 #ifdef SLIMNECK_WITH_TURBOJPEG
+TEST_CASE("jpeg: what is strange in the markers hides no damage in the scan") {
+  const Bytes usual = io::encode_jpeg(noise(40, 24, 3), 90);
+  const std::size_t jfif = find_marker(usual, 0xe0);
+  Bytes revision = usual;
+  revision[jfif + 9] = std::byte{9};
+  // The same picture with an Adobe segment of a colour transform that does not exist.
+  Bytes transform = usual;
+  constexpr std::array<unsigned char, 16> segment{0xff, 0xee, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, 7};
+  const auto adobe = std::as_bytes(std::span(segment));
+  const auto begin = transform.begin() + static_cast<std::ptrdiff_t>(jfif);
+  transform.insert(transform.erase(begin, begin + 18), adobe.begin(), adobe.end());
+  for (const Bytes& strange : {revision, transform}) {
+    CHECK(decode_image(strange, "p").rgb == decode_image(usual, "p").rgb);
+    Bytes damaged = strange;
+    damaged.resize(damaged.size() / 2);
+    CHECK_PICTURE_REFUSED(damaged, "damaged");
+    damaged.insert(damaged.end(), {std::byte{0xff}, std::byte{0xd9}});
+    CHECK_PICTURE_REFUSED(damaged, "damaged");
+  }
+}
+
 TEST_CASE("jpeg: ink colours become red, green and blue") {
   constexpr int size = 16;
   std::vector<unsigned char> ink;

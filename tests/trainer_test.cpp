@@ -393,6 +393,8 @@ TEST_CASE("maps of one number cannot be normalised: the layer is named before an
   options.multi_scale = true;
   CHECK_THROWS_WITH_AS(Trainer(model, initial(model), pictures.data, nullptr, options), doctest::Contains("1x3x16x16"),
                        ShapeError);
+  options.img = 48;  // the smallest multiple of 16 from 24 on is 32
+  CHECK_NOTHROW(Trainer(model, initial(model), pictures.data, nullptr, options));
 }
 
 TEST_CASE("patience counts the epochs since the best one") {

@@ -167,17 +167,18 @@ class SLIMNECK_EXPORT Loader {
   /// From the next epoch on samples are drawn with these weights, one for each; none: every sample once. Throws
   /// ShapeError on another number of them, on weights below 0 or without a sum, and with rect.
   void set_image_weights(std::span<const double> weights);
-  /// Starts an epoch; workers begin at once. What is left of the one before is dropped.
-  void begin_epoch(index_t epoch);
+  /// Starts an epoch with its batch `first`, the same as after so many next(), and no work is done for those before.
+  /// Workers begin at once; what is left of another epoch is dropped. Throws ShapeError when `first` exceeds batches().
+  void begin_epoch(index_t epoch, index_t first = 0);
   /// The next batch, or false at the epoch's end. A picture that cannot be read any more is replaced by another one
   /// when augmenting, else left out; batches that would be empty are passed over. Throws Error when nothing can be
   /// read, and ShapeError without begin_epoch().
   bool next(Batch& batch);
   /// Pictures that could not be read so far.
   [[nodiscard]] index_t skipped() const noexcept;
-  /// How many samples the cache has room for, and "" or a sentence that says that these are not all.
+  /// How many samples the cache has room for.
   [[nodiscard]] index_t cached() const noexcept;
-  /// See cached().
+  /// A sentence that says that these are not all, or "".
   [[nodiscard]] std::string cache_message() const;
 
  private:

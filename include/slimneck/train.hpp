@@ -121,7 +121,7 @@ SLIMNECK_EXPORT TrainState parse_train_state(std::string_view json, std::string_
 struct Checkpoint {
   std::filesystem::path folder;       ///< where it lies
   TrainState state;                   ///< what it says
-  std::vector<std::string> problems;  ///< "FILE: cause" of a newer one that is damaged
+  std::vector<std::string> problems;  ///< "FILE: cause" where the other one, newer or older, is damaged
 };
 
 /// The newest checkpoint in a folder of which every file has the size and the SHA-256 that its state names. Throws

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "slimneck/error.hpp"
+
 namespace slimneck {
 
 namespace {
@@ -122,8 +124,11 @@ View<float> AugmentedPlans::input(const Shape& shape) {
     numbers = plans_.at(seen).output("pred").shape.w;
     rows += kept_rows(i, seen).count;
   }
-  if (pictures_.shape() != shape) pictures_ = Tensor(shape);
-  if (const Shape all{shape.n, 1, rows, numbers}; rows_.shape() != all) rows_ = Tensor(all);
+  if (pictures_.shape() != shape) {
+    pictures_ = Tensor();  // forward() refuses until there is memory for both
+    rows_ = Tensor({shape.n, 1, rows, numbers});
+    pictures_ = Tensor(shape);
+  }
   return pictures_.view<float>();
 }
 

@@ -3,8 +3,10 @@
 #include <openssl/evp.h>
 
 #include <array>
+#include <cstddef>
 #include <memory>
 #include <new>
+#include <vector>
 
 #include "io/files.hpp"
 #include "slimneck/error.hpp"

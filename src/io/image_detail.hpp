@@ -55,6 +55,8 @@ struct JpegHeader {
   int components = 0;
   int orientation = 1;
   bool ends = true;  ///< with its marker; else it ends within its last scan, of which all or a part may be there
+  /// Where the last JFIF segment has its major revision, and the last Adobe segment its colour transform; 0: nowhere.
+  std::size_t revision_at = 0, transform_at = 0;
 };
 JpegHeader check_jpeg(std::span<const std::byte> content, std::string_view name);
 

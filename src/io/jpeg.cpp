@@ -25,8 +25,13 @@ enum Marker : unsigned {
   eoi = 0xd9,
   sos = 0xda,
   dqt = 0xdb,
+  app0 = 0xe0,
   app1 = 0xe1,
+  app14 = 0xee,
 };
+
+/// `body` is at least as long as `text`.
+bool begins(Bytes body, std::string_view text) { return std::memcmp(body.data(), text.data(), text.size()) == 0; }
 
 bool is_frame(unsigned marker) {
   return marker >= 0xc0 && marker <= 0xcf && marker != dht && marker != jpg && marker != dac;
@@ -79,15 +84,18 @@ class Walker {
     return body;
   }
 
+  [[nodiscard]] std::size_t offset(Bytes body) const { return static_cast<std::size_t>(body.data() - content_.data()); }
+
   void take(unsigned marker, Bytes body) {
     constexpr std::string_view exif{"Exif\0\0", 6};
     if (marker == dac) fail(name_, std::string(refused_kind(marker)) + " is not supported");
     if (is_frame(marker)) frame(marker, body);
     if (marker == dht) tables_ |= 1;
     if (marker == dqt) tables_ |= 2;
+    if (marker == app0 && body.size() >= 14 && begins(body, {"JFIF\0", 5})) header_.revision_at = offset(body) + 5;
+    if (marker == app14 && body.size() >= 12 && begins(body, "Adobe")) header_.transform_at = offset(body) + 11;
     // An orientation behind the first scan would not be found by those who only read the header.
-    if (marker == app1 && scans_ == 0 && body.size() > exif.size() &&
-        std::memcmp(body.data(), exif.data(), exif.size()) == 0)
+    if (marker == app1 && scans_ == 0 && body.size() > exif.size() && begins(body, exif))
       header_.orientation = exif_orientation(body.subspan(exif.size()));
     if (marker == sos) {
       if (header_.components == 0) fail(name_, "damaged: picture data before the frame header");

@@ -2,6 +2,7 @@
 #ifdef SLIMNECK_WITH_TURBOJPEG
 #include <turbojpeg.h>
 
+#include <algorithm>
 #include <memory>
 #include <new>
 
@@ -19,13 +20,31 @@ struct Close {
 };
 using Handle = std::unique_ptr<void, Close>;
 
-// libjpeg goes on after most damage and only warns. A strange marker version harms nothing; every other warning means
-// that pixels were made up.
-bool harmless(std::string_view warning) {
-  return warning.find("unknown JFIF revision") != std::string_view::npos ||
-         warning.find("Unknown Adobe color transform") != std::string_view::npos;
+// What libjpeg warns of although no pixel is made up, said in a usual way: no end marker, a revision of JFIF other than
+// 1, and a colour transform that is none, for which it takes the one put here. Empty when all of it is usual.
+std::vector<std::byte> in_usual_words(std::span<const std::byte> content, const JpegHeader& header,
+                                      std::string_view name) {
+  constexpr std::byte jfif{1}, none{0};
+  const std::byte transform{static_cast<unsigned char>(header.components == 4 ? 2 : 1)};
+  const auto at = [&](std::size_t place) { return content[place]; };
+  const bool revision = header.revision_at != 0 && at(header.revision_at) != jfif;
+  const bool colours =
+      header.transform_at != 0 && at(header.transform_at) != none && at(header.transform_at) != transform;
+  if (header.ends && !revision && !colours) return {};
+  check_memory(2 * content.size() + static_cast<std::uint64_t>(header.width * header.height) * 7, name, "JPEG");
+  std::vector<std::byte> copy(content.size() + (header.ends ? 0 : 2));
+  std::copy(content.begin(), content.end(), copy.begin());
+  if (revision) copy[header.revision_at] = jfif;
+  if (colours) copy[header.transform_at] = transform;
+  if (!header.ends) {
+    copy[content.size()] = std::byte{0xff};
+    copy[content.size() + 1] = std::byte{0xd9};
+  }
+  return copy;
 }
 
+// libjpeg goes on after most damage and only warns, and of several warnings it tells the first. So there must be none:
+// each means that pixels were made up.
 void decode(tjhandle handle, std::span<const std::byte> content, std::uint8_t* out, const JpegHeader& header,
             TJPF format, std::string_view name) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(content.data());
@@ -33,21 +52,15 @@ void decode(tjhandle handle, std::span<const std::byte> content, std::uint8_t* o
       tjDecompress2(handle, bytes, static_cast<unsigned long>(content.size()), out, static_cast<int>(header.width), 0,
                     static_cast<int>(header.height), format, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS);
   if (result == 0) return;
-  const std::string message = tjGetErrorStr2(handle);
-  if (tjGetErrorCode(handle) != TJERR_WARNING || !harmless(message)) bad_picture(name, "JPEG", "damaged: " + message);
+  bad_picture(name, "JPEG", std::string("damaged: ") + tjGetErrorStr2(handle));
 }
 
 }  // namespace
 
 Image decode_jpeg(std::span<const std::byte> content, std::string_view name) {
   const JpegHeader header = check_jpeg(content, name);
-  std::vector<std::byte> ended;
-  if (!header.ends) {  // with the marker a scan that is not whole gives a warning, and a whole one none
-    check_memory(2 * content.size() + static_cast<std::uint64_t>(header.width * header.height) * 7, name, "JPEG");
-    ended.assign(content.begin(), content.end());
-    ended.insert(ended.end(), {std::byte{0xff}, std::byte{0xd9}});
-    content = ended;
-  }
+  const std::vector<std::byte> usual = in_usual_words(content, header, name);
+  if (!usual.empty()) content = usual;
   const Handle handle(tjInitDecompress());
   if (!handle) throw std::bad_alloc();
   Image image(header.width, header.height);

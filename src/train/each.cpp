@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -26,7 +27,10 @@ void for_each_index(std::size_t count, int threads, const std::function<void(std
       threads > 0 ? static_cast<std::size_t>(threads) : std::max(1U, std::thread::hardware_concurrency());
   {
     std::vector<std::jthread> others;
-    for (std::size_t i = 1; i < std::min(wanted, count); ++i) others.emplace_back(run);
+    try {
+      for (std::size_t i = 1; i < std::min(wanted, count); ++i) others.emplace_back(run);
+    } catch (const std::system_error&) {  // no more threads: those that did start do it all
+    }
     run();
   }
   if (failure) std::rethrow_exception(failure);

@@ -6,8 +6,8 @@
 
 namespace slimneck::train {
 
-/// Calls work(0), ..., work(count - 1), each once, on `threads` threads (0: one for each processor). After the first
-/// exception no more are begun; it is thrown when all have ended.
+/// Calls work(0), ..., work(count - 1), each once, on `threads` threads (0: one for each processor), or on as many as
+/// the system gives. After the first exception no more are begun; it is thrown when all have ended.
 void for_each_index(std::size_t count, int threads, const std::function<void(std::size_t)>& work);
 
 }  // namespace slimneck::train

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include "slimneck/augmented.hpp"
 #include "slimneck/error.hpp"
 #include "train/each.hpp"
+#include "train/stopwatch.hpp"
 
 namespace slimneck {
 
@@ -19,20 +19,6 @@ namespace {
 
 /// Batches come in the order of their shapes, so one plan does for all but the last of each.
 constexpr std::size_t kept_plans = 2;
-
-class Clock {
- public:
-  /// Milliseconds since it was asked last.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double ms = std::chrono::duration<double, std::milli>(now - last_).count();
-    last_ = now;
-    return ms;
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
 
 /// One picture of a batch.
 template <class T>
@@ -131,17 +117,17 @@ struct Evaluator::Impl {
     const Shape shape{static_cast<index_t>(batch.images.size()), 3, batch.images[0].height, batch.images[0].width};
     Plan* const plan = plans ? &plans->at(shape) : nullptr;
     const View<float> input = plan != nullptr ? plan->input() : augmented->input(shape);
-    Clock clock;
+    train::Stopwatch watch;
     for (std::size_t i = 0; i < batch.images.size(); ++i)
       image_to_tensor(batch.images[i], picture(input, static_cast<index_t>(i)));
-    evaluation.ms.pre += clock.lap();
+    evaluation.ms.pre += watch.lap();
     if (plan == nullptr) {
       const View<const float> rows = augmented->forward();
-      evaluation.ms.inference += clock.lap();
+      evaluation.ms.inference += watch.lap();
       return rows;
     }
     plan->forward();
-    evaluation.ms.inference += clock.lap();
+    evaluation.ms.inference += watch.lap();
     if (options.loss != nullptr) add_loss(*plan, batch, evaluation.loss);
     return plan->output("pred");
   }
@@ -176,9 +162,9 @@ struct Evaluator::Impl {
     Batch batch;
     for (loader.begin_epoch(0); loader.next(batch); ++batches) {
       const View<const float> rows = look(batch, evaluation);
-      Clock clock;
+      train::Stopwatch watch;
       std::vector<Judged> judged = judge(batch, rows);
-      evaluation.ms.nms += clock.lap();
+      evaluation.ms.nms += watch.lap();
       evaluation.height = batch.images[0].height;
       evaluation.width = batch.images[0].width;
       if (after_batch) after_batch(batch, judged);

@@ -70,7 +70,7 @@ class Loader::Impl {
   }
 
   void set_image_weights(std::span<const double> weights);
-  void begin_epoch(index_t epoch);
+  void begin_epoch(index_t epoch, index_t first);
   bool next(Batch& batch);
 
   [[nodiscard]] index_t skipped() const noexcept { return static_cast<index_t>(failed_.size()); }
@@ -136,14 +136,16 @@ void Loader::Impl::draw_order(index_t epoch) {
   }
 }
 
-void Loader::Impl::begin_epoch(index_t epoch) {
+void Loader::Impl::begin_epoch(index_t epoch, index_t first) {
+  if (first < 0 || first > batches()) throw ShapeError("Loader: there is no batch " + std::to_string(first));
   ahead_.reset();
   draw_order(epoch);
-  position_ = 0;
-  delivered_ = false;
+  const index_t begin = std::min(first * options_.batch, samples());
+  position_ = begin;
+  delivered_ = begin > 0;
   const index_t bound = std::max<index_t>(2 * options_.batch, options_.workers);
-  ahead_ = std::make_unique<train::LookAhead>(samples(), bound, options_.workers,
-                                              [this, epoch](index_t position) { return make(epoch, position); });
+  ahead_ = std::make_unique<train::LookAhead>(samples() - begin, bound, options_.workers,
+                                              [this, epoch, begin](index_t i) { return make(epoch, begin + i); });
 }
 
 Made Loader::Impl::make(index_t epoch, index_t position) {
@@ -152,11 +154,9 @@ Made Loader::Impl::make(index_t epoch, index_t position) {
   Made made = maker_.augmented(order_, epoch, position, shape(batch));
   if (!options_.multi_scale) return made;
   const index_t size = multi_scale_size(options_.img, options_.stride, options_.seed, epoch, batch);
-  const double gain = static_cast<double>(size) / static_cast<double>(std::max(made.image.width, made.image.height));
-  const auto extent = [&](index_t from) {
-    const double strides = static_cast<double>(from) * gain / static_cast<double>(options_.stride);
-    return static_cast<index_t>(std::ceil(strides)) * options_.stride;
-  };
+  // Whole numbers: rounded up from a quotient, the longer side would sometimes be a stride longer than `size`.
+  const index_t unit = std::max(made.image.width, made.image.height) * options_.stride;
+  const auto extent = [&](index_t from) { return (from * size + unit - 1) / unit * options_.stride; };
   made.image = resize_bilinear(made.image, extent(made.image.width), extent(made.image.height));
   return made;
 }
@@ -202,7 +202,7 @@ Loader::~Loader() = default;
 index_t Loader::batches() const noexcept { return impl_->batches(); }
 std::array<index_t, 2> Loader::shape(index_t batch) const { return impl_->shape(batch); }
 void Loader::set_image_weights(std::span<const double> weights) { impl_->set_image_weights(weights); }
-void Loader::begin_epoch(index_t epoch) { impl_->begin_epoch(epoch); }
+void Loader::begin_epoch(index_t epoch, index_t first) { impl_->begin_epoch(epoch, first); }
 bool Loader::next(Batch& batch) { return impl_->next(batch); }
 index_t Loader::skipped() const noexcept { return impl_->skipped(); }
 index_t Loader::cached() const noexcept { return impl_->cached(); }

@@ -9,13 +9,19 @@
 namespace slimneck::train {
 
 LookAhead::LookAhead(index_t count, index_t bound, int workers, Make make)
-    : count_(count), make_(std::move(make)), slots_(static_cast<std::size_t>(std::clamp<index_t>(bound, 1, count))) {
+    : count_(count),
+      make_(std::move(make)),
+      slots_(static_cast<std::size_t>(std::max<index_t>(std::min(bound, count), 1))) {
   const auto wanted = static_cast<std::size_t>(std::min<index_t>(workers, count));
   threads_.reserve(wanted);
   try {
     while (threads_.size() < wanted) threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
   } catch (const std::system_error&) {  // those that did start, or the caller, make the same
   }
+}
+
+LookAhead::~LookAhead() {
+  for (std::jthread& thread : threads_) thread.request_stop();  // all at once; each is waited for afterwards
 }
 
 Made LookAhead::take() {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -26,6 +28,7 @@ struct Made {
   std::vector<Failure> failures;   ///< pictures that could not be read for it
 };
 
+/// Makes the positions of an epoch in their order. One thread takes them.
 class LookAhead {
  public:
   using Make = std::function<Made(index_t position)>;
@@ -33,6 +36,10 @@ class LookAhead {
   /// Makes positions 0 .. count - 1, at most `bound` of them before they are taken. Without workers, and where the
   /// system gives no thread, take() does the work.
   LookAhead(index_t count, index_t bound, int workers, Make make);
+  /// Waits for what has been begun, and begins no more.
+  ~LookAhead();
+  LookAhead(const LookAhead&) = delete;
+  LookAhead& operator=(const LookAhead&) = delete;
 
   /// The next one, at most `count` times; throws what `make` threw for it.
   Made take();
@@ -53,7 +60,7 @@ class LookAhead {
   std::condition_variable_any room_, ready_;
   index_t begun_ = 0, taken_ = 0;
   std::vector<Slot> slots_;
-  std::vector<std::jthread> threads_;  ///< last: they end before anything else goes
+  std::vector<std::jthread> threads_;  ///< last: they use the others
 };
 
 }  // namespace slimneck::train

@@ -10,11 +10,6 @@ namespace slimneck::train {
 
 namespace {
 
-bool finite(const Tensor& tensor) {
-  const float* first = tensor.data<float>();
-  return std::all_of(first, first + tensor.numel(), [](float v) { return std::isfinite(v); });
-}
-
 void check(const KeptTensor& kept, const SafeTensors& file) {
   const auto fail = [&](const std::string& cause) {
     throw FormatError(file.file_name() + ": the tensor " + io::in_quotes(kept.name) + " " + cause);
@@ -23,10 +18,15 @@ void check(const KeptTensor& kept, const SafeTensors& file) {
   if (entry == nullptr) fail("is missing: the checkpoint is of another training");
   if (entry->dims != kept.dims || entry->dtype != "F32")
     fail("has another shape or type: the checkpoint is of another training");
-  if (!finite(file.tensor(kept.name))) fail("holds a number that is not finite");
+  const Tensor value = file.tensor(kept.name);
+  if (!all_finite(value.data<float>(), value.numel())) fail("holds a number that is not finite");
 }
 
 }  // namespace
+
+bool all_finite(const float* first, index_t count) noexcept {
+  return std::all_of(first, first + count, [](float v) { return std::isfinite(v); });
+}
 
 std::vector<KeptTensor> kept_tensors(Parameters& parameters, Ema& average, Optimizer& optimizer, bool gradients) {
   std::vector<KeptTensor> kept;

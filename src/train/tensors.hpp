@@ -16,6 +16,9 @@ struct KeptTensor {
   Tensor* tensor;             ///< in memory, f32
 };
 
+/// None of `count` numbers from `first` on is infinite or no number.
+bool all_finite(const float* first, index_t count) noexcept;
+
 /// Parameters and states, their average, the moments of the optimiser and, where `gradients`, what was added up so far.
 /// All of it must outlive the list.
 std::vector<KeptTensor> kept_tensors(Parameters& parameters, Ema& average, Optimizer& optimizer, bool gradients);

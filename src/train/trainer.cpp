@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "core/threads.hpp"
@@ -7,17 +6,14 @@
 #include "slimneck/error.hpp"
 #include "slimneck/train.hpp"
 #include "train/checkpoint.hpp"
+#include "train/stopwatch.hpp"
 #include "train/tensors.hpp"
 
 namespace slimneck {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
+using train::all_finite;
 
 const TrainOptions& checked(const TrainOptions& o, const Model& model, const DataSet& data) {
   if (model.strides.empty()) throw ShapeError(model.name + ": has no Detect, which training needs");
@@ -110,10 +106,6 @@ void require_statistics(const Graph& graph, const Shape& input) {
   }
 }
 
-bool all_finite(const float* first, index_t count) {
-  return std::all_of(first, first + count, [](float v) { return std::isfinite(v); });
-}
-
 }  // namespace
 
 struct Trainer::Impl {
@@ -132,7 +124,12 @@ struct Trainer::Impl {
         evaluator(make_evaluator(model, ema, validation, o, loss)) {
     state.balance = loss.balance();
     state.data = train::fingerprint(data);
-    for (index_t i = 0; i < loader.batches(); ++i) require_statistics(model.graph, smallest_batch(i));
+    Shape last;
+    for (index_t i = 0; i < loader.batches(); ++i) {
+      const Shape shape = smallest_batch(i);
+      if (shape != last) require_statistics(model.graph, shape);  // most are as the one before
+      last = shape;
+    }
   }
 
   /// For full batches and for the last, shorter one: each may need gigabytes, and is made again in a part of a step.
@@ -148,7 +145,7 @@ struct Trainer::Impl {
   [[nodiscard]] Shape smallest_batch(index_t i) const {
     std::array<index_t, 2> size = loader.shape(i);
     const index_t stride = model.max_stride();
-    if (options.multi_scale) size.fill(std::max(options.img / 2 / stride, index_t{1}) * stride);
+    if (options.multi_scale) size.fill((options.img + 2 * stride - 1) / (2 * stride) * stride);
     return {pictures(i), 3, size[0], size[1]};
   }
 
@@ -165,10 +162,9 @@ struct Trainer::Impl {
 
   void open_epoch() {
     if (options.image_weights) loader.set_image_weights(weights_of_images());
-    loader.begin_epoch(state.epoch);
+    loader.begin_epoch(state.epoch, state.batch);
     if (state.batch == 0) parameters.zero_grad();  // as YOLOv5 does: what moved nothing by the epoch's end is dropped
     open = true;
-    for (index_t i = 0; i < state.batch && loader.next(batch); ++i) continue;
   }
 
   [[nodiscard]] std::vector<double> weights_of_images() const {
@@ -230,7 +226,7 @@ struct Trainer::Impl {
   }
 
   void train_on_batch(StepResult& result) {
-    const core::ThreadScope scope(options.plan.exec.threads > 0 ? options.plan.exec.threads : core::max_threads());
+    const core::ThreadScope scope(options.plan.exec.threads);
     Plan& plan = filled_plan();
     plan.forward();
     result.loss = measure(plan);
@@ -318,17 +314,16 @@ std::optional<StepResult> Trainer::step() {
   impl_->require_sound();
   if (impl_->state.epoch >= impl_->options.epochs) return std::nullopt;
   StepResult result;
-  const Clock::time_point asked = Clock::now();
+  train::Stopwatch watch;
   if (!impl_->open) impl_->open_epoch();
   if (!impl_->loader.next(impl_->batch)) return std::nullopt;
-  result.wait_ms = ms_since(asked);
-  const Clock::time_point begun = Clock::now();
+  result.wait_ms = watch.lap();
   result.labels = static_cast<index_t>(impl_->batch.targets.size());
   result.height = impl_->batch.images.front().height;
   result.width = impl_->batch.images.front().width;
   impl_->train_on_batch(result);
   impl_->count(result);
-  result.step_ms = ms_since(begun);
+  result.step_ms = watch.lap();
   return result;
 }
 
