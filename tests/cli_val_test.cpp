@@ -118,6 +118,14 @@ TEST_CASE("labels and COCO's JSON name every box") {
   check_failed(place.run(val + "--save-conf"), 2, "--save-txt");
 }
 
+TEST_CASE("pictures of one name have label files of their own, beside those that are called so") {
+  const Workplace place;
+  for (const char* name : {"c.jpg", "c-2.png"}) fs::copy_file(place / "images/c.png", place / "images" / name);
+  CHECK(place.run(val + "--save-txt --noplots").code == 0);
+  for (const char* name : {"c", "c-2", "c-3"})
+    CHECK(place.read("runs/val/exp/labels/" + std::string(name) + ".txt") == "1 0.625 0.6875 0.25 0.125\n");
+}
+
 TEST_CASE("COCO's own classes have COCO's numbers") {
   const Workplace place;
   std::vector<std::string> names = class_names({}, 80);

@@ -359,7 +359,7 @@ TEST_CASE("wrong input is one line") {
                                                            {"--layers missing.txt", "missing.txt"},
                                                            {"--model missing.yaml", "missing.yaml"},
                                                            {"--html missing/page.html", "missing/page.html"},
-                                                           {"--svg .", "folder"}})
+                                                           {"--svg .", ".: cannot write: Is a directory"}})
     test::check_failed(place.run("compare --repetitions 1 " + f.arguments), 1, f.cause);
 }
 

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdarg>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
@@ -289,8 +290,12 @@ void require_weights(const ModelArguments& arguments) {
 
 void require_writable(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0)
-    throw IoError(path + ": cannot write: " + std::strerror(errno));
+  std::error_code problem;
+  if (std::filesystem::is_directory(path, problem))
+    errno = EISDIR;
+  else if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0)
+    return;
+  throw IoError(path + ": cannot write: " + std::strerror(errno));
 }
 
 void ExecArguments::add_to(CLI::App& app, bool inside) {

@@ -1,8 +1,6 @@
 // slimneck compare: are the operations that DSC, GSConv and Ghost save time that they save?
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "cli.hpp"
 #include "compare_report.hpp"
 #include "compare_verdict.hpp"
@@ -89,18 +87,6 @@ void print_text(const CompareArguments& arguments, const Comparison& all) {
   print(bold(conclusion(all)) + "\n");
 }
 
-/// Better told before minutes of work than after.
-void require_writable(const std::string& path) {
-  if (path.empty()) return;
-  namespace fs = std::filesystem;
-  std::error_code problem;
-  if (fs::is_directory(path, problem)) throw IoError(path + ": is a folder");
-  const fs::path parent = fs::path(path).parent_path();
-  const std::string folder = parent.empty() ? "." : parent.string();
-  if (!fs::is_directory(folder, problem)) throw IoError(path + ": there is no folder " + folder);
-  if (::access(folder.c_str(), W_OK) != 0) throw IoError(path + ": the folder " + folder + " cannot be written to");
-}
-
 /// What the numbers are of.
 std::string subject_of(const CompareArguments& arguments, const Comparison& all) {
   if (!arguments.model.empty())
@@ -142,8 +128,8 @@ void run(const CompareArguments& arguments) {
     throw UsageError(
         "--peer onednn: this program was built without oneDNN (install libdnnl-dev and build with "
         "-DSLIMNECK_BUILD_BENCH=ON)");
-  require_writable(arguments.html);
-  require_writable(arguments.svg);
+  for (const std::string& path : {arguments.html, arguments.svg})
+    if (!path.empty()) require_writable(path);
   ModelLayers wanted;
   std::optional<OpenModel> model;
   if (arguments.model.empty()) {

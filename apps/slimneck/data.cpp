@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.hpp"
+#include "run_folder.hpp"
 #include "slimneck/plot.hpp"
 
 namespace slimneck::cli {
@@ -92,9 +93,6 @@ Image pictures_of(const DataSet& data, const std::vector<std::string>& names) {
 
 void write_plots(const fs::path& folder, const DataSet& data, Split split, const std::vector<std::string>& names) {
   if (data.samples.empty()) return;
-  std::error_code problem;
-  fs::create_directories(folder, problem);
-  if (problem) throw IoError(folder.string() + ": cannot be made: " + problem.message());
   const std::string ending = "_" + std::string(to_string(split)) + ".jpg";
   const std::vector<PlottedLabel> labels = labels_of(data);
   write_image(folder / ("labels" + ending), plot_labels(labels, names));
@@ -104,6 +102,7 @@ void write_plots(const fs::path& folder, const DataSet& data, Split split, const
 void check(const CheckArguments& arguments) {
   const DataConfig config = load_data(arguments.file);
   for (const std::string& warning : config.warnings) note("warning: " + printable(warning));
+  if (!arguments.plots.empty()) make_folders(arguments.plots, arguments.plots);
   ScanOptions options;
   options.check = true;
   ordered_json splits = ordered_json::array();
@@ -130,11 +129,13 @@ void check(const CheckArguments& arguments) {
 void add_check(CLI::App& data) {
   CLI::App* command = data.add_subcommand("check", "every bad label row and picture of a data set, and its counts");
   auto arguments = std::make_shared<CheckArguments>();
-  command->add_option("file", arguments->file, "data.yaml")->required();
+  command->add_option("file", arguments->file, "data.yaml")->type_name("FILE")->required();
   command->add_option("--split", arguments->split, "only train, val or test")->check(one_of({"train", "val", "test"}));
   command->add_flag("--json", arguments->json, "print JSON");
-  command->add_option("--plots", arguments->plots,
-                      "folder for labels_SPLIT.jpg (how labels are spread) and pictures_SPLIT.jpg (16 with labels)");
+  command
+      ->add_option("--plots", arguments->plots,
+                   "folder for labels_SPLIT.jpg (how labels are spread) and pictures_SPLIT.jpg (16 with labels)")
+      ->type_name("DIR");
   command->footer(
       "Ends with 1 when a row or a picture is bad.\nExamples:\n  slimneck data check shapes/data.yaml\n"
       "  slimneck data check coco128.yaml --split train --plots look");
@@ -149,6 +150,7 @@ struct ShapesArguments {
 };
 
 void make(const ShapesArguments& arguments) {
+  if (arguments.folder.empty()) throw UsageError("the folder may not be empty");
   ShapesOptions options;
   options.images = arguments.images;
   options.img = arguments.img;
@@ -161,7 +163,7 @@ void make(const ShapesArguments& arguments) {
 void add_make_shapes(CLI::App& data) {
   CLI::App* command = data.add_subcommand("make-shapes", "draw a data set of shapes, the same ones on every machine");
   auto arguments = std::make_shared<ShapesArguments>();
-  command->add_option("folder", arguments->folder, "made by this command")->required();
+  command->add_option("folder", arguments->folder, "made by this command")->type_name("DIR")->required();
   command->add_option("--images", arguments->images, "pictures: 8 of 10 to train, 1 to validate, 1 to test")
       ->check(integer_in(3, 1'000'000))
       ->capture_default_str();
@@ -180,6 +182,9 @@ void add_make_shapes(CLI::App& data) {
 void add_data(CLI::App& app) {
   CLI::App* command = app.add_subcommand("data", "check a data set, or draw one");
   command->require_subcommand(1);
+  command->footer(
+      "Examples:\n  slimneck data make-shapes shapes\n  slimneck data check shapes/data.yaml\n"
+      "Each command has its own --help.");
   add_check(*command);
   add_make_shapes(*command);
 }

@@ -77,7 +77,7 @@ class Run {
       speed(all.lap());
       saved();
     }
-    if (arguments_.json) print(listed_ > 0 ? "\n]\n" : done_ > 0 || sources_.size() > 1 ? "[]\n" : "");
+    if (arguments_.json) print(listed_ > 0 ? "\n]\n" : sources_.size() > 1 ? "[]\n" : "");
     flush_output();
     if (failed_ == 0) return;
     if (sources_.size() == 1) throw Error(problem_);
@@ -87,9 +87,11 @@ class Run {
 
  private:
   void refuse_own_output() const {
+    const std::string& output = arguments_.save.output;
+    if (output.empty() || output == "-") return;
     std::error_code problem;
     for (const std::string& source : sources_)
-      if (source != "-" && std::filesystem::equivalent(source, arguments_.save.output, problem))
+      if (source != "-" && std::filesystem::equivalent(source, output, problem))
         throw UsageError("--output: " + source + " would be overwritten while it is read");
   }
 
@@ -273,6 +275,7 @@ void add_saving(CLI::App& command, DetectArguments& a) {
   command.add_flag("--save-txt", a.save.text,
                    "save labels/NAME.txt (NAME_FRAME.txt): class, centre and size as parts of the picture");
   command.add_option("--save-format", a.save.text_format, "labels: 0 as said, 1 corners in pixels (0)")
+      ->type_name("INT")
       ->check(integer_in(0, 1));
   command.add_flag("--save-conf", a.save.confidence, "confidence as the last number of a label");
   command.add_flag("--save-csv", a.save.csv, "save predictions.csv");

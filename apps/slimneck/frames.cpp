@@ -43,8 +43,12 @@ std::vector<std::byte> rest_of(StandardInput& input, std::vector<std::byte> cont
   constexpr std::size_t first = std::size_t{1} << 16;
   for (;;) {
     const std::size_t used = content.size();
-    if (used > most_picture_bytes) throw IoError(std::string(standard_input) + ": more than 256 MiB");
-    content.resize(std::max(first, 2 * used));
+    if (used == most_picture_bytes) {
+      std::byte more{};
+      if (fill(input, std::span(&more, 1)) > 0) throw IoError(std::string(standard_input) + ": more than 256 MiB");
+      return content;
+    }
+    content.resize(std::clamp(2 * used, first, most_picture_bytes));
     const std::size_t count = fill(input, std::span(content).subspan(used));
     if (used + count < content.size()) return content.resize(used + count), content;
   }

@@ -48,6 +48,27 @@ constexpr const char* examples = R"(Examples:
   slimneck data check shapes/data.yaml
 Each command has its own --help.)";
 
+/// The command line as far as it names commands: "slimneck data check"; `last` becomes the last of them.
+std::string command_of(const CLI::App& app, const CLI::App*& last) {
+  std::string text = "slimneck";
+  last = &app;
+  while (!last->get_subcommands().empty()) {
+    last = last->get_subcommands().front();
+    text += " " + last->get_name();
+  }
+  return text;
+}
+
+/// CLI11 only says that a command is missing: what stands in its place, or nothing.
+std::string unknown_command(const CLI::App& last, int argc, char** argv) {
+  if (last.get_require_subcommand_min() == 0 || !last.get_subcommands().empty()) return "";
+  const auto* const end = argv + argc;
+  const auto* const at = last.get_parent() == nullptr ? argv : std::find(argv, argv + argc, last.get_name());
+  if (at == end || at + 1 == end) return "";
+  const std::string word = at[1];
+  return (word.starts_with('-') ? "there is no option '" : "there is no command '") + word + "'";
+}
+
 /// One line, whatever the message.
 int fail(std::string message, ExitCode code) {
   note("error: " + printable(std::move(message)));
@@ -62,12 +83,9 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
     app.exit(asked, out, err);
     print(out.str());
   } catch (const CLI::ParseError& problem) {
-    std::string command = "slimneck";
-    for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
-    std::string cause = problem.what();
-    if (app.get_subcommands().empty() && argc > 1)  // CLI11 only says that a command is missing
-      cause = (argv[1][0] == '-' ? "there is no option '" : "there is no command '") + std::string(argv[1]) + "'";
-    return fail(cause + " (see " + command + " --help)", usage);
+    const CLI::App* last = nullptr;
+    const std::string command = command_of(app, last), unknown = unknown_command(*last, argc, argv);
+    return fail((unknown.empty() ? problem.what() : unknown) + " (see " + command + " --help)", usage);
   }
   flush_output();
   save_tuned();

@@ -12,14 +12,13 @@ namespace slimneck::cli {
 
 namespace fs = std::filesystem;
 
-namespace {
-
-/// Makes the folder and those above it, for the sake of `wanted`.
 void make_folders(const fs::path& folder, const fs::path& wanted) {
   std::error_code problem;
   if (!folder.empty()) fs::create_directories(folder, problem);
   if (problem) throw IoError(wanted.string() + ": cannot be made: " + problem.message());
 }
+
+namespace {
 
 fs::path make_new(const fs::path& wanted) {
   constexpr int most = 10000;

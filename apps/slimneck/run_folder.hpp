@@ -19,6 +19,9 @@ struct RunFolderOptions {
   void check() const;
 };
 
+/// Makes the folder and those above it, for the sake of `wanted`, which the IoError names where that cannot be done.
+void make_folders(const std::filesystem::path& folder, const std::filesystem::path& wanted);
+
 /// project/name, or project/name2, name3, ...: the first that could be made. One in which nothing was saved goes with
 /// this.
 class RunFolder {

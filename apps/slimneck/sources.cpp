@@ -132,6 +132,7 @@ std::vector<fs::path> listed(const fs::path& list) {
 }
 
 std::vector<fs::path> pictures_of(const std::string& source) {
+  if (source.empty()) throw UsageError("--source may not be empty");
   if (is_folder(source))
     return entries_of(source, [](const fs::path& p) { return is_picture_or_video(p) && !is_folder(p); });
   if (!is_there(source)) {

@@ -1,12 +1,11 @@
 // slimneck val: how well a network finds the objects of a data set, as YOLOv5's val measures it.
-#include <unistd.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 
 #include "cli.hpp"
+#include "progress.hpp"
 #include "slimneck/evaluate.hpp"
 #include "val_files.hpp"
 #include "val_table.hpp"
@@ -68,11 +67,11 @@ class Validation {
   explicit Validation(const ValArguments& arguments)
       : arguments_(arguments),
         config_(load_data(arguments.data)),
-        data_(scan(config_, arguments)),
         names_(judged_names(config_, arguments.evaluate.single_cls)),
         open_(open_model(arguments.model)),
-        parameters_(open_.parameters()),
         img_(input_size(open_.model)),
+        parameters_(open_.parameters()),
+        data_(scan(config_, arguments)),
         evaluator_(open_.model, parameters_, data_, options()) {
     if (arguments.save.saves()) files_.emplace(arguments.save, data_, names_, json_name());
   }
@@ -80,7 +79,7 @@ class Validation {
   void operator()() {
     const Evaluation evaluation =
         evaluator_([this](const Batch& batch, std::span<const Judged> judged) { after_batch(batch, judged); });
-    if (isatty(STDERR_FILENO) == 1) std::fputs("\r\033[K", stderr);
+    progress_.clear();
     const Metrics metrics = yolov5_metrics(evaluation.judged);
     if (metrics.labels == 0) note("warning: there are no labels in " + data_.name + ": nothing can be measured");
     std::optional<CocoMetrics> coco;
@@ -120,14 +119,13 @@ class Validation {
   }
 
   void after_batch(const Batch& batch, std::span<const Judged> judged) {
+    if (!batch.skipped.empty()) progress_.clear();
     for (const std::string& problem : batch.skipped) note("skipped: " + printable(problem));
     if (files_) files_->add(batch, judged);
     ++batches_;
-    if (isatty(STDERR_FILENO) == 1)
-      std::fputs(
-          format("\rbatch %lld/%lld", static_cast<long long>(batches_), static_cast<long long>(evaluator_.batches()))
-              .c_str(),
-          stderr);
+    if (Progress::possible())
+      progress_.show(
+          format("batch %lld/%lld", static_cast<long long>(batches_), static_cast<long long>(evaluator_.batches())));
   }
 
   /// A single class says the same as all.
@@ -169,13 +167,14 @@ class Validation {
 
   const ValArguments& arguments_;
   DataConfig config_;
-  DataSet data_;
   std::vector<std::string> names_;
   OpenModel open_;
-  Parameters parameters_;
   index_t img_;
+  Parameters parameters_;
+  DataSet data_;  // scanned last: it may take minutes
   Evaluator evaluator_;
   std::optional<ValFiles> files_;
+  Progress progress_;
   index_t batches_ = 0;
 };
 

@@ -82,8 +82,9 @@ void ValFiles::add(const Batch& batch, std::span<const Judged> judged) {
 }
 
 void ValFiles::save_labels(const Sample& sample, std::span<const Detection> detections) {
-  std::string stem = sample.image.stem().string();
-  if (const int before = stems_[stem]++; before > 0) stem += "-" + std::to_string(before + 1);
+  const std::string own = sample.image.stem().string();
+  std::string stem = own;
+  for (int& others = stems_[own]; !used_.insert(stem).second;) stem = own + "-" + std::to_string(++others + 1);
   std::string text;
   for (const Detection& d : detections)
     text += label_line(d, sample.width, sample.height, LabelFormat::parts, options_.confidence);

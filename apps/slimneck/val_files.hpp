@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,7 +45,8 @@ class ValFiles {
   std::string json_name_;
   RunFolder folder_;
   ConfusionMatrix confusion_;
-  std::map<std::string, int> stems_;  ///< how many pictures had each name so far
+  std::map<std::string, int> stems_;  ///< how many pictures of each name had to take another one
+  std::set<std::string> used_;        ///< names of label files
   std::vector<int> categories_;       ///< COCO's number of each class
   std::string json_ = "[";
   int batches_ = 0;
