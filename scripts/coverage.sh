@@ -24,5 +24,6 @@ mkdir -p $folder/gcov
       printf "%-26s %6.2f %% of %4d lines\n", file, part[3], part[5]
       run += part[3] * part[5]; all += part[5]; file = ""
     }
-    END { printf "%-26s %6.2f %% of %4d lines\n", "all", run / all, all; exit run / all < goal }' | sort
+    END { printf "%-26s %6.2f %% of %4d lines\n", "all", run / all, all; exit run / all < goal }' | sort || code=$?
 if [ "${1:-}" = --lines ]; then grep -H '#####' $folder/gcov/*.cpp.gcov | sed 's/.*gcov://'; fi
+exit ${code:-0}

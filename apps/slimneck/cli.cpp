@@ -199,6 +199,23 @@ CLI::Validator one_of(const std::vector<std::string_view>& names) {
       list);
 }
 
+void refuse(CLI::App& app, const std::string& name, const std::string& reason, bool takes_value) {
+  const auto fail = [name, reason](const std::string&) -> std::string { throw UsageError(name + ": " + reason); };
+  CLI::Option* option = takes_value ? app.add_option_function<std::string>(name, fail)->expected(0, 1)
+                                    : app.add_flag_callback(name, [fail] { static_cast<void>(fail("")); });
+  option->group("");
+}
+
+void accept_cpu(CLI::App& app) {
+  app.add_option_function<std::string>(
+         "--device",
+         [](const std::string& text) {
+           if (text != "cpu") throw UsageError("--device " + printable(text) + ": networks run on the cpu");
+         },
+         "cpu, which is the only one")
+      ->expected(0, 1);
+}
+
 namespace {
 
 std::vector<std::string_view> dialect_names() {

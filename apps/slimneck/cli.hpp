@@ -111,6 +111,11 @@ CLI::Validator one_of(const std::vector<std::string_view>& names);
 CLI::Validator activation_name();
 inline constexpr index_t largest_seed = std::numeric_limits<index_t>::max();
 
+/// An option of YOLOv5 that makes no sense here: whoever gives it reads why, and it is not in --help.
+void refuse(CLI::App& app, const std::string& name, const std::string& reason, bool takes_value = false);
+/// --device cpu, for those who are used to say so.
+void accept_cpu(CLI::App& app);
+
 /// The options of every command that takes a model.
 struct ModelArguments {
   std::string cfg, dialect, act, shuffle, weights, init;

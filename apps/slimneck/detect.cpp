@@ -25,7 +25,6 @@ struct DetectArguments {
   DetectorOptions detector;
   std::vector<std::string> sources;
   GalleryOptions save;
-  std::string device;
   bool no_save = false, rect = false, json = false;
 
   /// Standard output is for data: lines go to standard error.
@@ -247,14 +246,6 @@ void run(DetectArguments& arguments) {
   detection();
 }
 
-/// An option of YOLOv5's detect that makes no sense here, and why.
-void refuse(CLI::App& command, const std::string& name, const std::string& reason) {
-  command
-      .add_flag_function(
-          name, [name, reason](std::int64_t /*count*/) { throw UsageError(name + ": " + reason); }, reason)
-      ->group("");
-}
-
 void refuse_others(CLI::App& command) {
   refuse(command, "--half", "on a CPU networks run in single precision");
   refuse(command, "--view-img", "there are no windows here; --output - | ffplay - shows what is drawn");
@@ -314,7 +305,7 @@ void add_detect(CLI::App& app) {
       ->check(integer_in(1, 1000000));
   command->add_option("--data", a.detector.data, "data.yaml with the names of the classes (what the weights hold)")
       ->type_name("FILE");
-  command->add_option("--device", a.device, "cpu, which is the only one")->check(one_of({"cpu"}));
+  accept_cpu(*command);
   refuse_others(*command);
   command->add_flag("--json", a.json, "print JSON to standard output, and the rest to standard error");
   command->footer(

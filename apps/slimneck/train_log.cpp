@@ -85,8 +85,7 @@ std::string results_csv(std::span<const EpochResult> history) {
   return text;
 }
 
-TrainLog::TrainLog(std::filesystem::path folder, index_t epochs)
-    : folder_(std::move(folder)), epochs_(epochs), terminal_(isatty(STDERR_FILENO) == 1) {
+TrainLog::TrainLog(std::filesystem::path folder, index_t epochs) : folder_(std::move(folder)), epochs_(epochs) {
   try {
     events_.emplace(folder_, wall_seconds());
   } catch (const IoError& problem) {
@@ -110,19 +109,15 @@ std::string TrainLog::row(index_t epoch) const {
 
 void TrainLog::batch(const StepResult& step, index_t batches) {
   last_ = step;
-  if (!terminal_ || wall_seconds() - bar_seconds_ < 0.1) return;
-  bar_seconds_ = wall_seconds();
+  if (!Progress::possible()) return;
   constexpr int width = 20;
   const auto done = static_cast<int>((step.batch + 1) * width / std::max<index_t>(batches, 1));
-  std::cerr << '\r' << row(step.epoch) << ' ' << std::string(static_cast<std::size_t>(done), '#')
-            << std::string(static_cast<std::size_t>(width - done), '.')
-            << format(" %lld/%lld %.0f ms", ll(step.batch + 1), ll(batches), step.wait_ms + step.step_ms) << "\033[K"
-            << std::flush;
+  progress_.show(row(step.epoch) + ' ' + std::string(static_cast<std::size_t>(done), '#') +
+                 std::string(static_cast<std::size_t>(width - done), '.') +
+                 format(" %lld/%lld %.0f ms", ll(step.batch + 1), ll(batches), step.wait_ms + step.step_ms));
 }
 
-void TrainLog::clear_bar() {
-  if (terminal_) std::cerr << "\r\033[K" << std::flush;
-}
+void TrainLog::clear_bar() { progress_.clear(); }
 
 void TrainLog::end_training(index_t epoch) {
   clear_bar();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "progress.hpp"
 #include "slimneck/tensorboard.hpp"
 #include "slimneck/train.hpp"
 
@@ -38,10 +39,9 @@ class TrainLog {
 
   std::filesystem::path folder_;
   index_t epochs_;
-  bool terminal_;
   std::optional<EventFile> events_;
   std::optional<StepResult> last_;
-  double bar_seconds_ = 0;  ///< when the bar was drawn last
+  Progress progress_;
 };
 
 /// Seconds since 1970.

@@ -76,18 +76,10 @@ const std::set<std::string>& free_options() {
   return names;
 }
 
-/// YOLOv5's flags that have no meaning here are refused with the reason, not taken in silence.
-void refuse(CLI::App& app, const std::string& name, bool takes_value, const std::string& reason) {
-  const auto fail = [name, reason](const std::string&) -> std::string { throw UsageError(name + ": " + reason); };
-  CLI::Option* option = takes_value ? app.add_option_function<std::string>(name, fail)->expected(0, 1)
-                                    : app.add_flag_callback(name, [fail] { static_cast<void>(fail("")); });
-  option->group("");  // not in --help
-}
-
 void add_refused(CLI::App& app) {
   for (const auto& [name, reason] : {std::pair{"--quad", "the loader makes no quads"},
                                      {"--sync-bn", "there is one process, whose batches are whole"}})
-    refuse(app, name, false, reason);
+    refuse(app, name, reason);
   for (const auto& [name, reason] :
        {std::pair{"--evolve", "evolving hyperparameters is not offered; vary --hyp by a script"},
         {"--local_rank", "there is one process"},
@@ -96,7 +88,7 @@ void add_refused(CLI::App& app) {
         {"--upload_dataset", "nothing is fetched or sent"},
         {"--bbox_interval", "nothing is fetched or sent"},
         {"--artifact_alias", "nothing is fetched or sent"}})
-    refuse(app, name, true, reason);
+    refuse(app, name, reason, true);
 }
 
 void add_data_options(CLI::App& app, TrainArguments& a) {
@@ -151,14 +143,7 @@ void add_run_options(CLI::App& app, TrainArguments& a) {
   app.add_flag("--noplots", a.noplots, "save no pictures and no report");
   app.add_option("--save-period", a.save_period, "also keep weights/epochN.safetensors every so many epochs (-1)")
       ->check(integer_in(-1, 1000000));
-  app.add_option("--device", a.device, "cpu")
-      ->check(CLI::Validator(
-          [](std::string& text) {
-            if (!text.empty() && text != "cpu")
-              throw UsageError("--device " + printable(text) + ": training runs on the cpu");
-            return std::string();
-          },
-          ""));
+  accept_cpu(app);
 }
 
 }  // namespace

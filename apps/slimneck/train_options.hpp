@@ -16,7 +16,7 @@ struct TrainArguments {
   ModelArguments model;
   ExecArguments exec;
   RunFolderOptions folder{.project = "runs/train"};
-  std::string data, hyp, resume, cache, device, optimizer = "SGD", box_loss = "ciou";
+  std::string data, hyp, resume, cache, optimizer = "SGD", box_loss = "ciou";
   index_t epochs = 100, batch = 16, img = 640, patience = 100, save_period = -1, seed = 0;
   int workers = 8;
   std::vector<index_t> freeze{0};  ///< one number: so many layers; several: these layers
