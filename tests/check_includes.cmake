@@ -10,7 +10,7 @@ set(public_kernels kernels)
 set(public_graph op graph tune plan gradcheck)
 set(public_layers ops layers)
 set(public_io files model cost weights onnx image video detect)
-set(public_train hyp optim data loss metrics plot evaluate train)
+set(public_train hyp optim data loss metrics plot evaluate tensorboard train)
 set(public_apps slimneck)
 
 # Where a header from outside the project may be included (a regular expression for the header, then the folders).

@@ -400,6 +400,25 @@ TEST_CASE("resize: equal to OpenCV's pictures") {
   const Image source = image_of("bgr");
   CHECK(resize_bilinear(source, 33, 27).rgb == image_of("resize_linear_33x27").rgb);
   CHECK(resize_bilinear(source, 11, 13).rgb == image_of("resize_linear_11x13").rgb);
+  CHECK(resize_area(source, 11, 13).rgb == image_of("resize_area_11x13").rgb);
+}
+
+TEST_CASE("resize by areas: means of what is covered") {
+  Image image(6, 4);
+  for (std::size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = static_cast<std::uint8_t>(i * 3);
+  const auto mean = [&](index_t x, index_t y, index_t w, index_t h) {
+    double sum = 0;
+    for (index_t v = y; v < y + h; ++v)
+      for (index_t u = x; u < x + w; ++u) sum += at(image, u, v).g;
+    return sum / static_cast<double>(w * h);
+  };
+  CHECK(at(resize_area(image, 2, 2), 1, 1).g == std::nearbyint(mean(3, 2, 3, 2)));
+  CHECK(at(resize_area(image, 3, 2), 2, 0).g == std::floor(mean(4, 0, 2, 2) + 0.5));
+  // 6 to 4 columns: the second one covers half of column 1 and the whole of column 2.
+  CHECK(at(resize_area(image, 4, 4), 1, 2).g == std::nearbyint((at(image, 1, 2).g + 2.0 * at(image, 2, 2).g) / 3));
+  CHECK(resize_area(image, 6, 4).rgb == image.rgb);
+  CHECK(resize_area(image, 9, 3).rgb == resize_bilinear(image, 9, 3).rgb);
+  CHECK_THROWS_AS(resize_area(image, 0, 3), ShapeError);
 }
 
 TEST_CASE("letterbox: geometry, padding and numbers") {

@@ -293,6 +293,36 @@ TEST_CASE("names of the library's models") {
   CHECK_THROWS_AS(load_model(folder), IoError);
 }
 
+TEST_CASE("every model has a file of its own that needs no base and no scale") {
+  for (const std::string& name : model_names()) {
+    CAPTURE(name);
+    const Model model = load_model(name, {.classes = 7, .height = 64, .width = 64});
+    const Model again = parse_model(model.yaml, "best.safetensors", {.height = 64, .width = 64});
+    CHECK(again.yaml == model.yaml);
+    CHECK(again.classes == 7);
+    CHECK(again.anchors == model.anchors);
+    CHECK(again.dialect == model.dialect);
+    CHECK(again.activation == model.activation);
+    CHECK(again.shuffle == model.shuffle);
+    REQUIRE(again.layers.size() == model.layers.size());
+    for (std::size_t i = 0; i < model.layers.size(); ++i) {
+      CHECK(again.layers[i].module == model.layers[i].module);
+      CHECK(again.layers[i].arguments == model.layers[i].arguments);
+      CHECK(again.layers[i].from == model.layers[i].from);
+    }
+    REQUIRE(again.graph.size() == model.graph.size());
+    for (int i = 0; i < model.graph.size(); ++i) CHECK(again.graph.node(i).name == model.graph.node(i).name);
+  }
+}
+
+TEST_CASE("anchors may come from elsewhere") {
+  const std::vector<std::vector<double>> anchors{{1, 2}, {3.5, 4}, {5, 6}};
+  const Model model = load_model("yolov5n", {.anchors = anchors, .height = 64, .width = 64});
+  CHECK(model.anchors == anchors);
+  CHECK(parse_model(model.yaml, "x.yaml", {.height = 64, .width = 64}).anchors == anchors);
+  CHECK_THROWS_AS(load_model("yolov5n", {.anchors = {{1, 2, 3}, {1, 2, 3}, {1, 2, 3}}}), ShapeError);
+}
+
 TEST_CASE("base, neck and scales") {
   namespace fs = std::filesystem;
   const fs::path folder = fs::temp_directory_path() / "slimneck_model_yaml_test";

@@ -49,6 +49,12 @@ void flush_output() {
 
 void note(std::string_view line) { std::cerr << line << '\n'; }
 
+void note_all(const std::string& kind, const std::vector<std::string>& lines) {
+  constexpr std::size_t most = 10;
+  for (std::size_t i = 0; i < std::min(lines.size(), most); ++i) note(kind + ": " + printable(lines[i]));
+  if (lines.size() > most) note(kind + format(": ... and %zu more", lines.size() - most));
+}
+
 std::string printable(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
@@ -70,12 +76,18 @@ std::string bold(const std::string& text) {
 
 namespace {
 
-constexpr int interrupted = 130;
+constexpr int interrupted = 130, terminated = 143;
 volatile std::sig_atomic_t shields = 0;
 volatile std::sig_atomic_t pending = 0;
+volatile std::sig_atomic_t awaited = 0;    // somebody asks for stop requests
+volatile std::sig_atomic_t requested = 0;  // 0, or the exit code
+
+extern "C" void on_terminate(int) { requested = terminated; }
 
 extern "C" void on_interrupt(int) {
-  if (shields > 0)
+  if (awaited != 0 && requested != interrupted)
+    requested = interrupted;
+  else if (shields > 0)
     pending = 1;
   else
     _exit(interrupted);
@@ -94,6 +106,19 @@ Uninterrupted::~Uninterrupted() {
   shields = shields - 1;
   if (shields == 0 && pending != 0) _exit(interrupted);
 }
+
+StopRequests::StopRequests() noexcept {
+  requested = 0;
+  awaited = 1;
+  std::signal(SIGTERM, on_terminate);
+}
+
+StopRequests::~StopRequests() {
+  awaited = 0;
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+int StopRequests::code() noexcept { return requested; }
 
 // ---- Options --------------------------------------------------------------------------------------------------------
 
@@ -213,6 +238,8 @@ void ModelArguments::add_size(CLI::App& app) {
       ->group(model_group);
 }
 
+std::uint64_t seed_of_init(const std::string& init) { return *seed_of(init); }
+
 Graph with_batch(const Graph& graph, index_t batch) {
   Shape input = graph.shape({0, 0});
   if (input.n == batch) return graph;
@@ -325,12 +352,13 @@ OpenModel open_model(const ModelArguments& arguments, const std::optional<Shape>
   if (arguments.cfg.empty() && arguments.weights.empty()) throw UsageError("--cfg is required");
   OpenModel open;
   if (!arguments.weights.empty()) open.weights = read_weights(arguments.weights);
-  if (!arguments.init.empty()) open.seed = *seed_of(arguments.init);
+  if (!arguments.init.empty()) open.seed = seed_of_init(arguments.init);
 
   ModelOptions options{.dialect = arguments.dialect,
                        .activation = arguments.act,
                        .shuffle = arguments.shuffle,
-                       .classes = arguments.classes};
+                       .classes = arguments.classes,
+                       .anchors = arguments.anchors};
   const std::map<std::string, std::string> metadata = open.metadata();
   if (const auto at = metadata.find(std::string(metadata_key::dialect)); at != metadata.end())
     options.weights_dialect = at->second;

@@ -30,12 +30,14 @@ void add_flops(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_export(CLI::App& app);
 void add_detect(CLI::App& app);
+void add_val(CLI::App& app);
 void add_run(CLI::App& app);
 void add_gradcheck(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_demo(CLI::App& app);
+void add_train(CLI::App& app);
 
 // ---- Printing -------------------------------------------------------------------------------------------------------
 
@@ -48,6 +50,8 @@ void print(std::string_view text);
 void flush_output();
 /// A line for the person in front of it, to standard error.
 void note(std::string_view line);
+/// The first of these lines, each after `kind`, and how many more there are.
+void note_all(const std::string& kind, const std::vector<std::string>& lines);
 
 /// The text on one line that changes no terminal: control characters become spaces.
 std::string printable(std::string text);
@@ -69,6 +73,26 @@ class Uninterrupted {
   Uninterrupted& operator=(const Uninterrupted&) = delete;
 };
 
+/// While one lives, the first Ctrl-C and SIGTERM are only noted, for work that can be saved; a second Ctrl-C ends the
+/// program at once.
+class StopRequests {
+ public:
+  StopRequests() noexcept;
+  ~StopRequests();
+  StopRequests(const StopRequests&) = delete;
+  StopRequests& operator=(const StopRequests&) = delete;
+
+  /// The code to exit with, 130 or 143; 0 while nothing came.
+  [[nodiscard]] static int code() noexcept;
+};
+
+/// The work was saved after a request to stop.
+class Stopped : public std::runtime_error {
+ public:
+  explicit Stopped(int exit_code, const std::string& message) : std::runtime_error(message), code(exit_code) {}
+  int code;
+};
+
 // ---- Options --------------------------------------------------------------------------------------------------------
 
 /// Numbers in low..high; anything else, NaN too, is a usage error.
@@ -85,6 +109,7 @@ struct ModelArguments {
   std::string cfg, dialect, act, shuffle, weights, init;
   std::optional<index_t> classes;
   std::vector<index_t> img;  ///< [size] or [height, width]; empty: 640
+  std::vector<std::vector<double>> anchors;  ///< as ModelOptions::anchors
 
   void add_to(CLI::App& app, bool with_size = true);
   /// The same, for a command that takes several models in `cfgs`.
@@ -94,6 +119,9 @@ struct ModelArguments {
   void add_options(CLI::App& app);
   void add_size(CLI::App& app);
 };
+
+/// The seed in --init, which was checked.
+std::uint64_t seed_of_init(const std::string& init);
 
 /// A model and where its weights come from.
 struct OpenModel {

@@ -185,8 +185,7 @@ class Run {
 
 void run(DetectArguments& arguments) {
   require_weights(arguments.model);
-  if (arguments.save.project.empty() || arguments.save.name.empty())
-    throw UsageError("--project and --name may not be empty");
+  arguments.save.folder.check();
   if (arguments.save.confidence && !arguments.save.text) throw UsageError("--save-conf goes with --save-txt");
   arguments.save.pictures = !arguments.no_save;
   Run detection(arguments);
@@ -210,9 +209,7 @@ void add_detect(CLI::App& app) {
   command->add_option("--max-det", a.nms.max_det, "most detections per picture (1000)")->check(integer_in(1, 1000000));
   command->add_flag("--agnostic-nms", a.nms.agnostic, "boxes of different classes suppress each other, too");
   command->add_flag("--nosave", a.no_save, "save no drawn pictures");
-  command->add_option("--project", a.save.project, "folder of the runs (runs/detect)")->type_name("DIR");
-  command->add_option("--name", a.save.name, "folder of this run within it (exp)")->type_name("DIR");
-  command->add_flag("--exist-ok", a.save.exist_ok, "write into project/name even if it exists");
+  a.save.folder.add_to(*command);
   command->add_flag("--save-txt", a.save.text, "save labels/NAME.txt: class, centre and size as parts of the picture");
   command->add_option("--save-format", a.save.text_format, "labels: 0 as said, 1 corners in pixels (0)")
       ->check(integer_in(0, 1));

@@ -1,11 +1,7 @@
 #include "gallery.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 
 #include "cli.hpp"
 #include "slimneck/files.hpp"
@@ -15,25 +11,6 @@ namespace slimneck::cli {
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Makes the folder and those above it, for the sake of `wanted`.
-void make_folders(const fs::path& folder, const fs::path& wanted) {
-  std::error_code problem;
-  if (!folder.empty()) fs::create_directories(folder, problem);
-  if (problem) throw IoError(wanted.string() + ": cannot be made: " + problem.message());
-}
-void make_folders(const fs::path& wanted) { make_folders(wanted, wanted); }
-
-fs::path make_run_directory(const fs::path& wanted) {
-  constexpr int most = 10000;
-  make_folders(wanted.parent_path(), wanted);
-  for (int i = 1; i < most; ++i) {
-    fs::path path = i == 1 ? wanted : fs::path(wanted.string() + std::to_string(i));
-    if (mkdir(path.c_str(), 0777) == 0) return path;
-    if (errno != EEXIST) throw IoError(path.string() + ": cannot be made: " + std::strerror(errno));
-  }
-  throw IoError(wanted.string() + ": there are too many runs of this name");
-}
 
 std::string numbered(std::string stem, const char* between, int i) {
   return stem.append(between).append(std::to_string(i));
@@ -78,19 +55,10 @@ Image crop(const Image& image, const Detection& d) {
 }  // namespace
 
 Gallery::Gallery(const GalleryOptions& options, ClassName class_name)
-    : options_(options), class_name_(std::move(class_name)), table_("Image Name,Prediction,Confidence\n") {
-  const fs::path wanted = fs::path(options.project) / options.name;
-  made_ = !options.exist_ok;
-  if (made_)
-    directory_ = make_run_directory(wanted);
-  else
-    make_folders(directory_ = wanted);
-}
-
-Gallery::~Gallery() {
-  std::error_code problem;
-  if (made_ && fs::is_empty(directory_, problem)) fs::remove(directory_, problem);
-}
+    : options_(options),
+      class_name_(std::move(class_name)),
+      folder_(options.folder),
+      table_("Image Name,Prediction,Confidence\n") {}
 
 std::string Gallery::unused_stem(const fs::path& source, std::string& ending) {
   static const std::set<std::string> writable{".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"};
@@ -115,7 +83,7 @@ void Gallery::save(const fs::path& source, Image image, std::span<const Detectio
     table_ += field(source.filename().string()) + "," + field(class_name_(d->cls)) + "," + score_text(d->score) + "\n";
   if (!options_.pictures) return;
   draw(image, detections);
-  write_image(directory_ / (stem + ending), image);
+  write_image(folder_.path() / (stem + ending), image);
 }
 
 void Gallery::draw(Image& image, std::span<const Detection> detections) const {
@@ -128,25 +96,15 @@ void Gallery::draw(Image& image, std::span<const Detection> detections) const {
 }
 
 void Gallery::save_text(const std::string& stem, const Image& image, std::span<const Detection> detections) const {
-  const auto w = static_cast<double>(image.width), h = static_cast<double>(image.height);
   std::string text;
-  for (auto d = detections.rbegin(); d != detections.rend(); ++d) {
-    const double x1 = d->x1, y1 = d->y1, x2 = d->x2, y2 = d->y2;
-    const std::array<double, 4> box =
-        options_.text_format == 1 ? std::array{x1, y1, x2, y2}
-                                  : std::array{(x1 + x2) / 2 / w, (y1 + y2) / 2 / h, (x2 - x1) / w, (y2 - y1) / h};
-    text += format("%d %g %g %g %g", d->cls, box[0], box[1], box[2], box[3]);
-    if (options_.confidence) text += format(" %g", static_cast<double>(d->score));
-    text += '\n';
-  }
-  make_folders(directory_ / "labels");
-  write_text((directory_ / "labels" / (stem + ".txt")).string(), text);
+  for (auto d = detections.rbegin(); d != detections.rend(); ++d)
+    text += label_line(*d, image.width, image.height, options_.text_format, options_.confidence);
+  write_text((folder_.inner("labels") / (stem + ".txt")).string(), text);
 }
 
 void Gallery::save_crops(const std::string& stem, const Image& image, std::span<const Detection> detections) const {
   for (auto d = detections.rbegin(); d != detections.rend(); ++d) {
-    const fs::path folder = directory_ / "crops" / folder_name(class_name_(d->cls), d->cls);
-    make_folders(folder);
+    const fs::path folder = folder_.inner("crops/" + folder_name(class_name_(d->cls), d->cls));
     fs::path path = folder / (stem + ".jpg");
     std::error_code problem;
     for (int i = 2; fs::exists(path, problem); ++i) path = folder / (numbered(stem, "", i) + ".jpg");
@@ -156,7 +114,7 @@ void Gallery::save_crops(const std::string& stem, const Image& image, std::span<
 
 void Gallery::finish() const {
   const Uninterrupted shield;
-  if (options_.csv) write_text((directory_ / "predictions.csv").string(), table_);
+  if (options_.csv) write_text((folder_.path() / "predictions.csv").string(), table_);
 }
 
 }  // namespace slimneck::cli

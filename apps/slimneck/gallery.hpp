@@ -7,24 +7,23 @@
 #include <span>
 #include <string>
 
+#include "run_folder.hpp"
 #include "slimneck/detect.hpp"
 #include "slimneck/image.hpp"
 
 namespace slimneck::cli {
 
 struct GalleryOptions {
-  std::string project = "runs/detect", name = "exp";
-  bool exist_ok = false;
+  RunFolderOptions folder{.project = "runs/detect"};
   bool pictures = true, text = false, confidence = false, csv = false, crops = false;
-  int text_format = 0;    ///< 0: centre and size as parts of the picture, 1: corners in pixels
+  LabelFormat text_format = LabelFormat::parts;
   index_t thickness = 0;  ///< of boxes, in pixels; 0: by the picture's size
   bool hide_labels = false, hide_confidence = false;
 
   [[nodiscard]] bool saves() const noexcept { return pictures || text || csv || crops; }
 };
 
-/// The folder is project/name, or project/name2, name3, ...: the first that could be made. One in which nothing was
-/// saved goes with the gallery. Pictures of one name do not share files.
+/// Pictures of one name do not share files.
 class Gallery {
  public:
   using ClassName = std::function<const std::string&(int)>;
@@ -33,9 +32,9 @@ class Gallery {
   Gallery(const GalleryOptions& options, ClassName class_name);
   Gallery(const Gallery&) = delete;
   Gallery& operator=(const Gallery&) = delete;
-  ~Gallery();
+  ~Gallery() = default;
 
-  [[nodiscard]] const std::filesystem::path& directory() const noexcept { return directory_; }
+  [[nodiscard]] const std::filesystem::path& directory() const noexcept { return folder_.path(); }
   void save(const std::filesystem::path& source, Image image, std::span<const Detection> detections);
   /// Writes the table.
   void finish() const;
@@ -48,8 +47,7 @@ class Gallery {
 
   const GalleryOptions& options_;
   ClassName class_name_;
-  std::filesystem::path directory_;
-  bool made_ = false;
+  RunFolder folder_;
   std::set<std::string> used_;
   std::string table_;
 };

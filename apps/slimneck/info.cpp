@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.hpp"
+#include "model_table.hpp"
 #include "slimneck/cost.hpp"
 
 namespace slimneck::cli {
@@ -14,36 +15,6 @@ struct InfoArguments {
 };
 
 long long ll(index_t number) { return static_cast<long long>(number); }
-
-std::string from_text(const ModelLayer& layer) {
-  if (layer.from.size() == 1) return std::to_string(layer.from[0]);
-  std::string text = "[";
-  for (std::size_t i = 0; i < layer.from.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(layer.from[i]);
-  return text + "]";
-}
-
-/// "1x128x80x80", or those of the three levels of Detect.
-std::string shape_text(const std::vector<std::vector<index_t>>& shapes) {
-  std::string text;
-  for (const auto& shape : shapes) {
-    if (!text.empty()) text += ' ';
-    for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? "x" : "") + std::to_string(shape[i]);
-  }
-  return text;
-}
-
-/// YOLOv5's table, and behind it what its own leaves out.
-void print_table(const Model& model, const ModelStats& stats) {
-  print(format("\n%3s%18s%3s%10s  %-40s%-30s%14s  %s\n", "", "from", "n", "params", "module", "arguments", "MACs",
-               "shape"));
-  for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    const ModelLayer& layer = model.layers[i];
-    const ModelStats::Layer& counts = stats.layers[i];
-    print(format("%3d%18s%3lld%10lld  %-40s%-30s%14lld  %s\n", layer.index, from_text(layer).c_str(), ll(layer.repeats),
-                 ll(counts.parameters), layer.module.c_str(), layer.arguments.c_str(), ll(counts.macs),
-                 shape_text(counts.shapes).c_str()));
-  }
-}
 
 void print_totals(const Model& model, const ModelStats& stats) {
   const Graph& graph = model.graph;
@@ -98,7 +69,7 @@ void run(const InfoArguments& arguments) {
   if (open.weights) static_cast<void>(open.parameters());  // throws when they do not fit
   const ModelStats stats = model_stats(open.model);
   if (arguments.json) return print_json(open.model, stats);
-  print_table(open.model, stats);
+  print_model_table(open.model, stats);
   print_totals(open.model, stats);
 }
 

@@ -1,5 +1,6 @@
 // slimneck, the program: parses the command line, runs one subcommand and turns what happened into an exit code:
-// 0 done, 1 it failed, 2 the command line is wrong, 130 Ctrl-C.
+// 0 done, 1 it failed, 2 the command line is wrong, 130 Ctrl-C, 143 SIGTERM
+// where work could be saved.
 #include <algorithm>
 #include <new>
 #include <sstream>
@@ -41,6 +42,7 @@ constexpr const char* examples = R"(Examples:
   slimneck info --cfg slimneck-s
   slimneck flops --cfg slimneck-s --vs yolov5s
   slimneck detect --cfg yolov5n --weights yolov5n.safetensors --source bus.jpg zidane.jpg
+  slimneck val --weights yolov5n.safetensors --data coco.yaml
   slimneck run --cfg slimneck-n --init seed=1 --input x.safetensors --output y.safetensors --mode train
   slimneck gradcheck --module GSConv
 Each command has its own --help.)";
@@ -82,6 +84,8 @@ int run_program(int argc, char** argv) {
   add_demo(app);
   add_compare(app);
   add_detect(app);
+  add_train(app);
+  add_val(app);
   add_info(app);
   add_flops(app);
   add_convert(app);
@@ -96,6 +100,9 @@ int run_program(int argc, char** argv) {
 /// Nothing may leave main: an exception becomes one line and an exit code.
 int main(int argc, char** argv) noexcept try { return run_program(argc, argv); } catch (const UsageError& problem) {
   return fail(problem.what(), usage);
+} catch (const Stopped& stopped) {
+  note(printable(stopped.what()));
+  return stopped.code;
 } catch (const std::bad_alloc&) {
   return fail("out of memory", failed);
 } catch (const std::exception& problem) {

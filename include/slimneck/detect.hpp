@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "slimneck/export.hpp"
+#include "slimneck/image.hpp"
 #include "slimneck/tensor.hpp"
 
 namespace slimneck {
@@ -38,5 +39,8 @@ SLIMNECK_EXPORT std::vector<Detection> non_max_suppression(View<const float> pre
 /// Moves detections from the pixels of a net_h x net_w letterboxed input back to those of its h x w picture, and cuts
 /// them at its edges, in float32 as YOLOv5 does.
 SLIMNECK_EXPORT void scale_boxes(std::span<Detection> detections, index_t net_h, index_t net_w, index_t h, index_t w);
+/// The same where it is known how the picture came into its input: as YOLOv5 does in validation, by the ratio of its
+/// height before and after scaling.
+SLIMNECK_EXPORT void scale_boxes(std::span<Detection> detections, const Letterbox& geometry, index_t h, index_t w);
 
 }  // namespace slimneck

@@ -38,11 +38,11 @@ struct EvaluateTimes {
 
 /// What came of it.
 struct Evaluation {
-  std::vector<Judged> judged;    ///< one for each picture, in its own pixels
-  std::vector<index_t> indices;  ///< of their samples in the data set; pictures that could not be read are not there
-  LossParts loss;                ///< mean over the batches; 0 without EvaluateOptions::loss
-  EvaluateTimes ms;              ///< where the time went
-  index_t height = 0, width = 0; ///< of the last batch's pictures, as the network saw them
+  std::vector<Judged> judged;     ///< one for each picture, in its own pixels
+  std::vector<index_t> indices;   ///< of their samples in the data set; pictures that could not be read are not there
+  LossParts loss;                 ///< mean over the batches; 0 without EvaluateOptions::loss
+  EvaluateTimes ms;               ///< where the time went
+  index_t height = 0, width = 0;  ///< of the last batch's pictures, as the network saw them
 };
 
 /// Evaluates one network on one data set, as often as its parameters change. Keeps its plans, one for each shape of

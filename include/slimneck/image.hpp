@@ -66,6 +66,10 @@ SLIMNECK_EXPORT std::string_view jpeg_decoder() noexcept;
 /// for exact halving) of OpenCV's INTER_LINEAR. Throws ShapeError as Image's constructor does.
 SLIMNECK_EXPORT Image resize_bilinear(const Image& image, index_t width, index_t height);
 
+/// The picture made smaller: each new pixel is the mean of what it covers, as OpenCV's INTER_AREA computes it, which
+/// YOLOv5 validates with. Where an extent grows it is resize_bilinear. Throws ShapeError as Image's constructor does.
+SLIMNECK_EXPORT Image resize_area(const Image& image, index_t width, index_t height);
+
 /// How a picture is fitted into a network's input without changing its aspect: scaled, then padded on all sides.
 struct Letterbox {
   double gain = 1;                                   ///< network pixels per picture pixel

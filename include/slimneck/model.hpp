@@ -6,6 +6,7 @@
 //   base: yolov5.yaml                      a file in the same folder gives what is missing here
 //   neck: {Conv: GSConv, C3: VoVGSCSP}     modules to replace in the rows of the head
 //   dialect: y5   shuffle: interleave      see Dialect
+//   max_channels: 1024                     widths are cut to this before scaling
 #pragma once
 
 #include <filesystem>
@@ -29,6 +30,7 @@ struct ModelOptions {
   std::string weights_dialect = {};                ///< from the metadata of a weights file
   std::string scale = {};                          ///< a key of `scales:`; empty: the letter that ends the file's name
   std::optional<index_t> classes = {};             ///< replaces the file's nc
+  std::vector<std::vector<double>> anchors = {};   ///< replace the file's: pixels, a row for each level
   index_t batch = 1, height = 640, width = 640;    ///< shape of the input, in pictures and pixels
   std::span<const ModuleDef* const> modules = {};  ///< besides the library's own, and before them
 };
@@ -54,6 +56,7 @@ struct Model {
   std::vector<std::vector<double>> anchors;  ///< pixels, per level; empty without Detect
   std::string dialect, activation, shuffle;  ///< as decided
   std::vector<std::string> warnings;         ///< unknown keys, layers nobody reads
+  std::string yaml;                          ///< a model file of the same network that needs no base and no scale
 
   /// 32 without Detect.
   [[nodiscard]] SLIMNECK_EXPORT index_t max_stride() const noexcept;

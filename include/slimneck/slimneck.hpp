@@ -1,6 +1,7 @@
 // All of slimneck.
 #pragma once
 
+#include "slimneck/augmented.hpp"
 #include "slimneck/cost.hpp"
 #include "slimneck/data.hpp"
 #include "slimneck/detect.hpp"
@@ -15,6 +16,7 @@
 #include "slimneck/onnx.hpp"
 #include "slimneck/optim.hpp"
 #include "slimneck/plot.hpp"
+#include "slimneck/tensorboard.hpp"
 #include "slimneck/train.hpp"
 #include "slimneck/version.hpp"
 #include "slimneck/video.hpp"

@@ -34,6 +34,7 @@ class ModelBuild {
         throw ShapeError(std::to_string(*options.classes) + " classes; wanted 1..65535");
       spec_.classes = options.classes;
     }
+    if (!options.anchors.empty()) replace_anchors(options.anchors);
     if (options.batch < 1 || options.height < 1 || options.width < 1)
       throw ShapeError("a batch of " + std::to_string(options.batch) + " pictures of " +
                        std::to_string(options.height) + "x" + std::to_string(options.width) +
@@ -62,10 +63,22 @@ class ModelBuild {
       if (!read_[i])
         model_.warnings.push_back(*spec_.rows[i].where->file + ":" + std::to_string(spec_.rows[i].where->line) +
                                   ": nothing reads layer " + std::to_string(i));
+    spec_.dialect = model_.dialect;
+    spec_.activation = model_.activation;
+    spec_.shuffle = model_.shuffle;
+    model_.yaml = io::write_model_spec(spec_);
     return std::move(model_);
   }
 
  private:
+  void replace_anchors(const std::vector<std::vector<double>>& anchors) {
+    for (const std::vector<double>& row : anchors)
+      if (row.empty() || row.size() % 2 != 0 || row.size() != anchors.front().size())
+        throw ShapeError("anchors: wanted pairs of width and height, as many for each level");
+    spec_.anchors = anchors;
+    spec_.anchor_count = static_cast<index_t>(anchors.front().size()) / 2;
+  }
+
   const ModuleDef* find(std::string_view name) const {
     for (const ModuleDef* module : options_.modules)
       if (module->name == name || (!module->alias.empty() && module->alias == name)) return module;

@@ -18,7 +18,7 @@ constexpr std::size_t max_levels = 64, max_anchor_numbers = 128;
 const std::vector<std::string>& known_keys() {
   static const std::vector<std::string> keys{
       "nc",      "depth_multiple",   "width_multiple", "anchors", "backbone", "head", "ch",  "activation",
-      "inplace", "channel_multiple", "dialect",        "shuffle", "scales",   "base", "neck"};
+      "inplace", "channel_multiple", "dialect",        "shuffle", "scales",   "base", "neck", "max_channels"};
   return keys;
 }
 
@@ -107,6 +107,8 @@ void read_scale(const Keys& keys, ModelSpec& spec, const std::string& scale, std
   if (chosen == nullptr) {
     spec.depth = require_real(keys.require("depth_multiple"), "depth_multiple", 1e-6, 1000);
     spec.width = require_real(keys.require("width_multiple"), "width_multiple", 1e-6, 1000);
+    if (const YamlNode* most = keys.find("max_channels"))
+      spec.widest = require_integer(*most, "max_channels", 1, max_channels);
     return;
   }
   const YamlNode& row = **chosen;

@@ -37,6 +37,9 @@ struct ModelSpec {
 /// or empty to take the last letter of `stem` when that is one.
 ModelSpec read_model_spec(const Yaml& document, const Yaml& base, const std::string& scale, std::string_view stem);
 
+/// A model file that says what `spec` does, without a base and without scales.
+std::string write_model_spec(const ModelSpec& spec);
+
 /// An argument of a row: None, True, nc and the like by a table, nothing evaluated. `levels` is the number of inputs of
 /// the row, for which a mere count of anchors is written out.
 Argument resolve_argument(const YamlNode& node, const ModelSpec& spec, std::size_t levels);

@@ -127,6 +127,20 @@ void check(const View<const float>& pred, const NmsOptions& options) {
                      ": wanted conf and iou in 0..1 and limits that are not negative");
 }
 
+double real(index_t v) { return static_cast<double>(v); }
+
+void move_back(std::span<Detection> detections, double gain, double pad_w, double pad_h, index_t h, index_t w) {
+  const auto back = [gain](float v, double pad, index_t limit) {
+    return std::clamp((v - static_cast<float>(pad)) / static_cast<float>(gain), 0.0F, static_cast<float>(limit));
+  };
+  for (Detection& d : detections) {
+    d.x1 = back(d.x1, pad_w, w);
+    d.x2 = back(d.x2, pad_w, w);
+    d.y1 = back(d.y1, pad_h, h);
+    d.y2 = back(d.y2, pad_h, h);
+  }
+}
+
 }  // namespace
 
 std::vector<Detection> non_max_suppression(View<const float> pred, const NmsOptions& options) {
@@ -156,19 +170,13 @@ std::vector<Detection> non_max_suppression(View<const float> pred, const NmsOpti
 
 void scale_boxes(std::span<Detection> detections, index_t net_h, index_t net_w, index_t h, index_t w) {
   if (std::min({net_h, net_w, h, w}) < 1) throw ShapeError("scale_boxes: extents must be at least 1");
-  const auto real = [](index_t v) { return static_cast<double>(v); };
   const double gain = std::min(real(net_h) / real(h), real(net_w) / real(w));
-  const auto pad_x = static_cast<float>((real(net_w) - real(w) * gain) / 2);
-  const auto pad_y = static_cast<float>((real(net_h) - real(h) * gain) / 2);
-  const auto back = [gain](float v, float pad, index_t limit) {
-    return std::clamp((v - pad) / static_cast<float>(gain), 0.0F, static_cast<float>(limit));
-  };
-  for (Detection& d : detections) {
-    d.x1 = back(d.x1, pad_x, w);
-    d.x2 = back(d.x2, pad_x, w);
-    d.y1 = back(d.y1, pad_y, h);
-    d.y2 = back(d.y2, pad_y, h);
-  }
+  move_back(detections, gain, (real(net_w) - real(w) * gain) / 2, (real(net_h) - real(h) * gain) / 2, h, w);
+}
+
+void scale_boxes(std::span<Detection> detections, const Letterbox& geometry, index_t h, index_t w) {
+  if (std::min({geometry.resized_h, h, w}) < 1) throw ShapeError("scale_boxes: extents must be at least 1");
+  move_back(detections, real(geometry.resized_h) / real(h), geometry.pad_w, geometry.pad_h, h, w);
 }
 
 }  // namespace slimneck

@@ -1,0 +1,32 @@
+// report.html and metrics.json of a training.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "slimneck/metrics.hpp"
+#include "slimneck/train.hpp"
+
+namespace slimneck::cli {
+
+/// What is told of a training that is over.
+struct TrainSummary {
+  std::string title;  ///< of the page
+  std::span<const EpochResult> history;
+  index_t best_epoch = 0;
+  std::span<const std::string> names;
+  const Metrics* metrics = nullptr;              ///< of the best weights; null: never validated
+  const ConfusionMatrix* confusion = nullptr;    ///< may be null
+  std::map<std::string, std::string> options;    ///< as in opt.yaml
+  Hyp hyp;
+  std::vector<std::pair<std::string, std::string>> facts;  ///< what else is worth saying
+};
+
+/// metrics.json
+std::string metrics_json(const TrainSummary& summary);
+
+/// A page that stands alone.
+std::string train_report(const TrainSummary& summary);
+
+}  // namespace slimneck::cli
