@@ -117,18 +117,6 @@ SLIMNECK_EXPORT void bn_bwd(View<const T> dy, View<const T> x, View<const T> mea
                             View<const T> gamma, View<T> dx, View<T> dgamma, View<T> dbeta, double eps,
                             bool batch_stats) noexcept;
 
-/// The same in two halves, for a batch in parts whose mean and var are those of all of them: first dgamma and dbeta of
-/// x, which is one part,
-template <class T>
-SLIMNECK_EXPORT void bn_bwd_sums(View<const T> dy, View<const T> x, View<const T> mean, View<const T> var,
-                                 View<T> dgamma, View<T> dbeta, double eps) noexcept;
-/// then, with their averages over the parts, dx = gamma q (dy - [dbeta + xhat dgamma] / N), N being the elements of one
-/// part. dx may be dy.
-template <class T>
-SLIMNECK_EXPORT void bn_bwd_x(View<const T> dy, View<const T> x, View<const T> mean, View<const T> var,
-                              View<const T> gamma, View<const T> dgamma, View<const T> dbeta, View<T> dx,
-                              double eps) noexcept;
-
 /// A square pooling window.
 struct Pool {
   index_t kernel = 2, stride = 2, pad = 0;  ///< extent of the window, its step, and cells of padding on each side

@@ -32,6 +32,7 @@
 #include "slimneck/metrics.hpp"
 #include "slimneck/model.hpp"
 #include "slimneck/optim.hpp"
+#include "slimneck/parallel.hpp"
 #include "slimneck/plan.hpp"
 
 namespace slimneck {
@@ -56,6 +57,11 @@ struct TrainOptions {
   int workers = 0;                               ///< threads that prepare batches; see LoaderOptions
   std::uint64_t cache_bytes = 0;                 ///< see LoaderOptions
   PlanOptions plan;                              ///< how the network runs; its mode is set here
+  /// Processes that train together, each on its part of every batch; absent: one. Must outlive the trainer.
+  Communicator* communicator = nullptr;
+  /// Batch norms see the whole batch: it is cut into 8 parts of one size (4, 2 or 1 where its pictures do not allow
+  /// more), of which each process takes as many. What comes out does not depend on the number of processes.
+  bool sync_bn = false;
 };
 
 /// What came of one batch.

@@ -82,6 +82,9 @@ class Loader::Impl {
   void sort_by_aspect();
   void draw_order(index_t epoch);
   void add(Made& made, std::size_t sample, Batch& batch);
+  [[nodiscard]] index_t end_of(index_t position) const noexcept;
+  [[nodiscard]] bool wanted(index_t position) const;
+  [[nodiscard]] Image empty_picture(const Batch& batch, index_t position) const;
 
   const DataSet& data_;
   const LoaderOptions options_;
@@ -142,6 +145,7 @@ void Loader::Impl::begin_epoch(index_t epoch) {
   delivered_ = false;
   const index_t bound = std::max<index_t>(2 * options_.batch, options_.workers);
   ahead_ = std::make_unique<train::LookAhead>(samples(), bound, options_.workers, [this](index_t position) {
+    if (!wanted(position)) return Made{};
     return maker_.plain(order_[static_cast<std::size_t>(position)], shape(position / options_.batch));
   });
 }
@@ -152,7 +156,11 @@ void Loader::Impl::add(Made& made, std::size_t sample, Batch& batch) {
       if (first_failure_.empty()) first_failure_ = failure.cause;
       batch.skipped.push_back(std::move(failure.cause));
     }
-  if (!made.usable) return;
+  if (!made.usable && !options_.part) return;
+  if (!made.usable) {
+    made = {};
+    made.image = empty_picture(batch, position_ - 1);
+  }
   const int image = static_cast<int>(batch.images.size());
   for (BoxTarget& target : made.targets) target.image = image;
   batch.targets.insert(batch.targets.end(), made.targets.begin(), made.targets.end());
@@ -164,17 +172,39 @@ void Loader::Impl::add(Made& made, std::size_t sample, Batch& batch) {
 bool Loader::Impl::next(Batch& batch) {
   if (!ahead_) throw ShapeError("Loader: next() without begin_epoch()");
   batch = {};
-  while (batch.images.empty() && position_ < samples())
-    for (const index_t end = std::min((position_ / options_.batch + 1) * options_.batch, samples()); position_ < end;) {
+  while (batch.whole == 0 && position_ < samples())
+    for (const index_t begin = position_, end = end_of(position_); position_ < end;) {
+      const bool in_part = wanted(position_);
       const std::size_t sample = order_[static_cast<std::size_t>(position_++)];
       Made made = ahead_->take();
-      add(made, sample, batch);
+      if (in_part) add(made, sample, batch);
+      if (position_ == end) batch.whole = options_.part ? end - begin : static_cast<index_t>(batch.images.size());
     }
-  delivered_ = delivered_ || !batch.images.empty();
+  delivered_ = delivered_ || batch.whole > 0;
   if (!delivered_)
     throw FormatError(data_.name + ": none of its " + std::to_string(samples()) +
                       " pictures can be read: " + first_failure_);
-  return !batch.images.empty();
+  return batch.whole > 0;
+}
+
+index_t Loader::Impl::end_of(index_t position) const noexcept {
+  return std::min((position / options_.batch + 1) * options_.batch, samples());
+}
+
+/// Is the position in the part of its batch?
+bool Loader::Impl::wanted(index_t position) const {
+  if (!options_.part) return true;
+  const index_t begin = position / options_.batch * options_.batch;
+  const auto [first, last] = options_.part(end_of(position) - begin);
+  return position >= begin + first && position < begin + last;
+}
+
+/// What stands for a picture that cannot be read, in the size of its batch.
+Image Loader::Impl::empty_picture(const Batch& batch, index_t position) const {
+  constexpr Colour grey{114, 114, 114};
+  if (!batch.images.empty()) return {batch.images[0].width, batch.images[0].height, grey};
+  const HeightWidth size = shape(position / options_.batch);
+  return {size[1], size[0], grey};
 }
 
 std::string Loader::Impl::cache_message() const {

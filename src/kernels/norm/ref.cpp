@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "slimneck/kernels.hpp"
+#include "kernels/norm/halves.hpp"
 
 namespace slimneck::kernels {
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/norm/halves.hpp"
 #include "layers/ops/fast.hpp"
 #include "slimneck/parallel.hpp"
 
