@@ -233,7 +233,7 @@ struct AutoAnchors {
   bool changed = false;             ///< others than were given
 };
 /// Keeps `anchors` when their best possible recall exceeds 0.98, else replaces them by kmean_anchors if those recall
-/// more.
+/// more; also keeps them where there are too few different boxes.
 SLIMNECK_EXPORT AutoAnchors auto_anchors(const DataSet& data, std::span<const AnchorSize> anchors, index_t img,
                                          double anchor_t, std::uint64_t seed);
 

@@ -52,6 +52,14 @@ HeightWidth rectangle(double flattest, double narrowest, const LoaderOptions& op
   return {extent(narrowest < 1 ? narrowest : 1), extent(flattest > 1 ? 1 / flattest : 1)};
 }
 
+/// Grey and without labels in the place of a picture that cannot be read.
+void leave_empty(Made& made, const HeightWidth& shape) {
+  constexpr Colour grey{114, 114, 114};
+  made.image = Image(shape[1], shape[0], grey);
+  made.targets.clear();
+  made.usable = true;
+}
+
 }  // namespace
 
 class Loader::Impl {
@@ -81,10 +89,10 @@ class Loader::Impl {
   [[nodiscard]] index_t samples() const noexcept { return static_cast<index_t>(data_.samples.size()); }
   void sort_by_aspect();
   void draw_order(index_t epoch);
+  Made make(index_t epoch, index_t position);
   void add(Made& made, std::size_t sample, Batch& batch);
   [[nodiscard]] index_t end_of(index_t position) const noexcept;
   [[nodiscard]] bool wanted(index_t position) const;
-  [[nodiscard]] Image empty_picture(const Batch& batch, index_t position) const;
 
   const DataSet& data_;
   const LoaderOptions options_;
@@ -144,10 +152,25 @@ void Loader::Impl::begin_epoch(index_t epoch) {
   position_ = 0;
   delivered_ = false;
   const index_t bound = std::max<index_t>(2 * options_.batch, options_.workers);
-  ahead_ = std::make_unique<train::LookAhead>(samples(), bound, options_.workers, [this](index_t position) {
-    if (!wanted(position)) return Made{};
-    return maker_.plain(order_[static_cast<std::size_t>(position)], shape(position / options_.batch));
-  });
+  ahead_ = std::make_unique<train::LookAhead>(samples(), bound, options_.workers,
+                                              [this, epoch](index_t position) { return make(epoch, position); });
+}
+
+Made Loader::Impl::make(index_t epoch, index_t position) {
+  if (!wanted(position)) return {};
+  const index_t batch = position / options_.batch;
+  Made made = options_.augment ? maker_.augmented(order_, epoch, position, shape(batch))
+                               : maker_.plain(order_[static_cast<std::size_t>(position)], shape(batch));
+  if (!made.usable && options_.part) leave_empty(made, shape(batch));
+  if (!made.usable || !options_.multi_scale) return made;
+  const index_t size = multi_scale_size(options_.img, options_.stride, options_.seed, epoch, batch);
+  const double gain = static_cast<double>(size) / static_cast<double>(std::max(made.image.width, made.image.height));
+  const auto extent = [&](index_t from) {
+    const double strides = static_cast<double>(from) * gain / static_cast<double>(options_.stride);
+    return static_cast<index_t>(std::ceil(strides)) * options_.stride;
+  };
+  made.image = resize_bilinear(made.image, extent(made.image.width), extent(made.image.height));
+  return made;
 }
 
 void Loader::Impl::add(Made& made, std::size_t sample, Batch& batch) {
@@ -156,11 +179,7 @@ void Loader::Impl::add(Made& made, std::size_t sample, Batch& batch) {
       if (first_failure_.empty()) first_failure_ = failure.cause;
       batch.skipped.push_back(std::move(failure.cause));
     }
-  if (!made.usable && !options_.part) return;
-  if (!made.usable) {
-    made = {};
-    made.image = empty_picture(batch, position_ - 1);
-  }
+  if (!made.usable) return;
   const int image = static_cast<int>(batch.images.size());
   for (BoxTarget& target : made.targets) target.image = image;
   batch.targets.insert(batch.targets.end(), made.targets.begin(), made.targets.end());
@@ -197,14 +216,6 @@ bool Loader::Impl::wanted(index_t position) const {
   const index_t begin = position / options_.batch * options_.batch;
   const auto [first, last] = options_.part(end_of(position) - begin);
   return position >= begin + first && position < begin + last;
-}
-
-/// What stands for a picture that cannot be read, in the size of its batch.
-Image Loader::Impl::empty_picture(const Batch& batch, index_t position) const {
-  constexpr Colour grey{114, 114, 114};
-  if (!batch.images.empty()) return {batch.images[0].width, batch.images[0].height, grey};
-  const HeightWidth size = shape(position / options_.batch);
-  return {size[1], size[0], grey};
 }
 
 std::string Loader::Impl::cache_message() const {

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
+#include <numbers>
 
 #include "slimneck/tensor.hpp"
 
@@ -32,6 +34,12 @@ class Random {
   /// One of 0 .. count - 1, for a count up to 2^32.
   index_t below(index_t count) noexcept {
     return static_cast<index_t>(((bits() >> 32U) * static_cast<std::uint64_t>(count)) >> 32U);
+  }
+
+  /// Of mean 0 and variance 1 (Box and Muller's way).
+  double normal() noexcept {
+    const double radius = std::sqrt(-2 * std::log(1 - unit()));
+    return radius * std::cos(2 * std::numbers::pi * unit());
   }
 
   /// Beta(32, 32): the middle one of 63 numbers.
