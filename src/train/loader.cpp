@@ -193,10 +193,9 @@ bool Loader::Impl::next(Batch& batch) {
   batch = {};
   while (batch.whole == 0 && position_ < samples())
     for (const index_t begin = position_, end = end_of(position_); position_ < end;) {
-      const bool in_part = wanted(position_);
       const std::size_t sample = order_[static_cast<std::size_t>(position_++)];
       Made made = ahead_->take();
-      if (in_part) add(made, sample, batch);
+      add(made, sample, batch);
       if (position_ == end) batch.whole = options_.part ? end - begin : static_cast<index_t>(batch.images.size());
     }
   delivered_ = delivered_ || batch.whole > 0;
