@@ -238,13 +238,10 @@ class SLIMNECK_EXPORT Plan {
 /// for longest. They share the packed parameters (inference).
 class SLIMNECK_EXPORT PlanCache {
  public:
-  /// Keeps `most` plans, and of those no more than have inputs of `numbers` numbers together (0: as many as that may
-  /// be), but always the last one. The graph has one input; parameters outlive the cache.
-  PlanCache(Graph graph, Parameters& parameters, const PlanOptions& options = {}, std::size_t most = 8,
-            index_t numbers = 0);
+  /// Keeps `most` plans. The graph has one input; parameters outlive the cache.
+  PlanCache(Graph graph, Parameters& parameters, const PlanOptions& options = {}, std::size_t most = 8);
 
-  /// The plan for inputs of this shape, refreshed; valid until others were asked for that leave it no room. Throws as
-  /// Plan does.
+  /// The plan for inputs of this shape, refreshed; valid until as many others were asked for. Throws as Plan does.
   Plan& at(const Shape& input);
   /// Plans that are kept now.
   [[nodiscard]] std::size_t size() const noexcept { return plans_.size(); }
@@ -254,13 +251,10 @@ class SLIMNECK_EXPORT PlanCache {
     Shape input;
     Plan plan;
   };
-  void make_room(index_t numbers);
-
   Graph graph_;
   Parameters& parameters_;
   PlanOptions options_;
   std::size_t most_;
-  index_t numbers_;
   std::list<Kept> plans_;  ///< the one used last is first
 };
 

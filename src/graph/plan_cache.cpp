@@ -4,19 +4,8 @@
 
 namespace slimneck {
 
-PlanCache::PlanCache(Graph graph, Parameters& parameters, const PlanOptions& options, std::size_t most, index_t numbers)
-    : graph_(std::move(graph)),
-      parameters_(parameters),
-      options_(options),
-      most_(std::max<std::size_t>(1, most)),
-      numbers_(numbers) {}
-
-void PlanCache::make_room(index_t numbers) {
-  if (plans_.size() == most_) plans_.pop_back();
-  if (numbers_ == 0) return;
-  for (const Kept& kept : plans_) numbers += kept.input.numel();
-  for (; numbers > numbers_ && !plans_.empty(); plans_.pop_back()) numbers -= plans_.back().input.numel();
-}
+PlanCache::PlanCache(Graph graph, Parameters& parameters, const PlanOptions& options, std::size_t most)
+    : graph_(std::move(graph)), parameters_(parameters), options_(options), most_(std::max<std::size_t>(1, most)) {}
 
 Plan& PlanCache::at(const Shape& input) {
   const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const Kept& k) { return k.input == input; });
@@ -25,7 +14,7 @@ Plan& PlanCache::at(const Shape& input) {
     found->plan.refresh();
     return found->plan;
   }
-  make_room(input.numel());
+  if (plans_.size() == most_) plans_.pop_back();  // before there is another one: memory is for `most` plans
   plans_.push_front({input, Plan(graph_.with_inputs(std::span(&input, 1)), parameters_, options_)});
   return plans_.front().plan;
 }

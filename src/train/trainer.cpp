@@ -127,14 +127,15 @@ struct Trainer::Impl {
         optimizer(parameters, optimizer_options(o, schedule.weight_decay(), frozen)),
         ema(parameters, o.plan.exec),
         loss(m.anchors, m.strides, m.classes, loss_options(o, m)),
-        plans(m.graph, parameters, plan_options(o, Mode::train), most_plans, 2 * full_batch().numel()),
+        plans(m.graph, parameters, plan_options(o, Mode::train), most_plans),
         evaluator(make_evaluator(model, ema, validation, o, loss)) {
     state.balance = loss.balance();
     state.data = train::fingerprint(data);
     for (index_t i = 0; i < loader.batches(); ++i) require_statistics(model.graph, smallest_batch(i));
   }
 
-  static constexpr std::size_t most_plans = 16;
+  /// For full batches and for the last, shorter one: each may need gigabytes, and is made again in a part of a step.
+  static constexpr std::size_t most_plans = 2;
 
   [[nodiscard]] index_t pictures(index_t i) const {
     return std::min(options.batch, static_cast<index_t>(data.samples.size()) - i * options.batch);
