@@ -159,7 +159,8 @@ class SLIMNECK_EXPORT Trainer {
   /// Evaluates the average. `after_batch` as in EvaluateOptions; it may throw to end it.
   Validation validate(const std::function<void(const Batch&, std::span<const Judged>)>& after_batch = {});
 
-  /// Books the epoch that is over, and goes to the next one. True when no epoch before had a better fitness. Without a
+  /// Books the epoch that is over, and goes to the next one. With several processes all take what the first one, which
+  /// alone validates, gives here: they wait for it. True when no epoch before had a better fitness. Without a
   /// validation the epoch counts as the best.
   bool finish_epoch(const Validation* validation);
 

@@ -15,9 +15,9 @@
 
 namespace slimneck::train {
 
-/// Sums the gradients of this process's parts, and those of all processes, into the parameters' gradients. These are cut
-/// into buckets, from the last parameter to the first as the backward completes them, and a thread takes each bucket
-/// when it is complete in all parts. Along the tree, so that the bits depend on the parts alone.
+/// Sums the gradients of this process's parts, and those of all processes, into the parameters' gradients. These are
+/// cut into buckets, from the last parameter to the first as the backward completes them, and a thread takes each
+/// bucket when it is complete in all parts. Along the tree, so that the bits depend on the parts alone.
 class Buckets {
  public:
   /// Names in `never` belong to parameters that no backward reaches. `bytes`: of a bucket, at least, but for the last.

@@ -23,9 +23,9 @@ const TeamOptions& checked(const TeamOptions& options, int processes) {
   if (cut.ranks == processes && (!options.sync_bn || power_of_two(processes))) return options;
   const std::string what = "training: a batch of " + std::to_string(options.batch) + " pictures";
   if (!options.sync_bn) throw Error(what + " is too small for " + std::to_string(processes) + " processes");
-  throw Error(what + " with common statistics is worked on in " + std::to_string(cut.parts) + " parts of one size, which " +
-              std::to_string(processes) + " processes cannot share evenly: take " + std::to_string(cut.parts) +
-              " processes, a half or a quarter of that, or another batch");
+  throw Error(what + " with common statistics is worked on in " + std::to_string(cut.parts) +
+              " parts of one size, which " + std::to_string(processes) + " processes cannot share evenly: take " +
+              std::to_string(cut.parts) + " processes, a half or a quarter of that, or another batch");
 }
 
 void fill(const View<float>& input, std::span<const Image> images) {
@@ -72,8 +72,7 @@ class Team::Member final : public BatchPart {
     threads_ = plan.exec.threads;
     // Measured times differ from part to part, and sums only meet where all parts take the same steps.
     if (plan.tune == Tune::measure) plan.tune = Tune::table;
-    plans_ = std::make_unique<PlanCache>(team.model_.graph, team.parameters_, plan, team.options_.most_plans,
-                                         team.options_.numbers);
+    plans_ = std::make_unique<PlanCache>(team.model_.graph, team.parameters_, plan, team.options_.most_plans);
   }
 
   [[nodiscard]] index_t parts() const noexcept override { return parts_; }
@@ -209,8 +208,8 @@ void Team::work(index_t slot, const Cut& cut, const Batch& batch, const Detectio
         static_cast<double>(loss.match<float>(i, heads[i].shape.h, heads[i].shape.w, targets).size()));
   }
   sum(slot, share.pairs);
-  const LossParts own = loss.part(std::span<const View<const float>>(heads), targets,
-                                  std::span<const View<float>>(gradients), share);
+  const LossParts own =
+      loss.part(std::span<const View<const float>>(heads), targets, std::span<const View<float>>(gradients), share);
   std::vector<double> numbers{own.box, own.obj, own.cls};
   numbers.insert(numbers.end(), share.objectness.begin(), share.objectness.end());
   sum(slot, numbers);

@@ -39,13 +39,12 @@ struct Cut {
 
 /// What a team is made with.
 struct TeamOptions {
-  PlanOptions plan;                ///< mode and part are set here
+  PlanOptions plan;                      ///< mode and part are set here
   Communicator* communicator = nullptr;  ///< absent: one process
-  bool sync_bn = false;            ///< statistics in common
-  index_t batch = 1;               ///< pictures of a full batch
-  std::size_t most_plans = 8;      ///< of each part
-  index_t numbers = 0;             ///< of all plans' inputs of a part together
-  std::vector<std::string> dead;   ///< parameters that no gradient reaches
+  bool sync_bn = false;                  ///< statistics in common
+  index_t batch = 1;                     ///< pictures of a full batch
+  std::size_t most_plans = 8;            ///< of each part
+  std::vector<std::string> dead;         ///< parameters that no gradient reaches
 };
 
 class Team {
@@ -64,8 +63,8 @@ class Team {
   Plan& plan(const Shape& batch);
 
   /// Forward, loss and backward of a batch, of which `batch` holds this process's pictures. Gradients are added to the
-  /// parameters', running statistics move, and the balance of the loss. The loss is that of the whole batch. Throws what
-  /// went wrong in any part; IoError when another process is gone.
+  /// parameters', running statistics move, and the balance of the loss. The loss is that of the whole batch. Throws
+  /// what went wrong in any part; IoError when another process is gone.
   LossParts operator()(const Batch& batch, DetectionLoss& loss);
 
  private:
@@ -86,9 +85,9 @@ class Team {
   std::unique_ptr<Communicator> single_;
   Communicator& communicator_;
   Buckets buckets_;
-  std::vector<Tensor> gradients_;                                        ///< of each slot: a part of a batch here
+  std::vector<Tensor> gradients_;                                      ///< of each slot: a part of a batch here
   std::map<std::array<index_t, 2>, std::unique_ptr<Member>> members_;  ///< by slot and parts
-  std::vector<Plan*> plans_;                                             ///< of the batch, one for each slot
+  std::vector<Plan*> plans_;                                           ///< of the batch, one for each slot
 
   std::mutex mutex_;
   std::condition_variable changed_;
