@@ -1,4 +1,6 @@
 // Event files: the bytes of records, and what TensorBoard itself reads in them where Python has it.
+#include "slimneck/tensorboard.hpp"
+
 #include <doctest/doctest.h>
 
 #include <fstream>
@@ -6,7 +8,6 @@
 
 #include "python.hpp"
 #include "slimneck/error.hpp"
-#include "slimneck/tensorboard.hpp"
 #include "temporary_folder.hpp"
 #include "train/tensorboard.hpp"
 
@@ -35,9 +36,9 @@ TEST_SUITE_BEGIN("tensorboard");
 
 TEST_CASE("CRC-32C has its published check value") {
   CHECK(train::crc32c("") == 0);
-  CHECK(train::crc32c("123456789") == 0xE3069283);             // the catalogue's check
-  CHECK(train::crc32c(std::string(32, '\0')) == 0x8A9136AA);   // RFC 3720, B.4
-  CHECK(train::crc32c(std::string(32, '\xFF')) == 0x62A8AB43); // RFC 3720, B.4
+  CHECK(train::crc32c("123456789") == 0xE3069283);              // the catalogue's check
+  CHECK(train::crc32c(std::string(32, '\0')) == 0x8A9136AA);    // RFC 3720, B.4
+  CHECK(train::crc32c(std::string(32, '\xFF')) == 0x62A8AB43);  // RFC 3720, B.4
 }
 
 TEST_CASE("records and events byte by byte") {

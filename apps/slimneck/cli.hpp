@@ -108,7 +108,7 @@ inline constexpr index_t largest_seed = std::numeric_limits<index_t>::max();
 struct ModelArguments {
   std::string cfg, dialect, act, shuffle, weights, init;
   std::optional<index_t> classes;
-  std::vector<index_t> img;  ///< [size] or [height, width]; empty: 640
+  std::vector<index_t> img;                  ///< [size] or [height, width]; empty: 640
   std::vector<std::vector<double>> anchors;  ///< as ModelOptions::anchors
 
   void add_to(CLI::App& app, bool with_size = true);

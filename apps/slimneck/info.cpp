@@ -69,7 +69,7 @@ void run(const InfoArguments& arguments) {
   if (open.weights) static_cast<void>(open.parameters());  // throws when they do not fit
   const ModelStats stats = model_stats(open.model);
   if (arguments.json) return print_json(open.model, stats);
-  print_model_table(open.model, stats);
+  print(model_table(open.model, stats));
   print_totals(open.model, stats);
 }
 

@@ -27,16 +27,17 @@ std::string shape_text(const std::vector<std::vector<index_t>>& shapes) {
 
 }  // namespace
 
-void print_model_table(const Model& model, const ModelStats& stats) {
-  print(format("\n%3s%18s%3s%10s  %-40s%-30s%14s  %s\n", "", "from", "n", "params", "module", "arguments", "MACs",
-               "shape"));
+std::string model_table(const Model& model, const ModelStats& stats) {
+  std::string text = format("\n%3s%18s%3s%10s  %-40s%-30s%14s  %s\n", "", "from", "n", "params", "module", "arguments",
+                            "MACs", "shape");
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     const ModelLayer& layer = model.layers[i];
     const ModelStats::Layer& counts = stats.layers[i];
-    print(format("%3d%18s%3lld%10lld  %-40s%-30s%14lld  %s\n", layer.index, from_text(layer).c_str(), ll(layer.repeats),
-                 ll(counts.parameters), layer.module.c_str(), layer.arguments.c_str(), ll(counts.macs),
-                 shape_text(counts.shapes).c_str()));
+    text += format("%3d%18s%3lld%10lld  %-40s%-30s%14lld  %s\n", layer.index, from_text(layer).c_str(),
+                   ll(layer.repeats), ll(counts.parameters), layer.module.c_str(), layer.arguments.c_str(),
+                   ll(counts.macs), shape_text(counts.shapes).c_str());
   }
+  return text;
 }
 
 }  // namespace slimneck::cli

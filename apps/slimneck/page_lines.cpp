@@ -72,8 +72,9 @@ std::string line_of(const Series& series, const std::string& stroke, const Axis&
     if (shown) path += format("%s%.1f %.1f", pen ? "L" : "M", x.at(series.x[i]), y.at(series.y[i]));
     pen = shown;
   }
-  return path.empty() ? "" : format("<path fill=\"none\" stroke-width=\"%s\" stroke=\"%s\" d=\"%s\"/>",
-                                    series.important ? "2.5" : "1.5", stroke.c_str(), path.c_str());
+  return path.empty() ? ""
+                      : format("<path fill=\"none\" stroke-width=\"%s\" stroke=\"%s\" d=\"%s\"/>",
+                               series.important ? "2.5" : "1.5", stroke.c_str(), path.c_str());
 }
 
 std::string marks_of(const Chart& chart, const Series& series, const std::string& stroke, const Axis& x,
@@ -82,9 +83,10 @@ std::string marks_of(const Chart& chart, const Series& series, const std::string
   if (series.x.size() > most_marks || series.quiet) return svg;
   for (std::size_t i = 0; i < series.x.size(); ++i)
     if (std::isfinite(series.x[i]) && std::isfinite(series.y[i]))
-      svg += format("<circle class=\"point\" tabindex=\"0\" role=\"img\" r=\"3\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\" "
-                    "data-x=\"%.9g\" data-y=\"%.9g\" aria-label=\"",
-                    x.at(series.x[i]), y.at(series.y[i]), stroke.c_str(), series.x[i], series.y[i]) +
+      svg += format(
+                 "<circle class=\"point\" tabindex=\"0\" role=\"img\" r=\"3\" cx=\"%.1f\" cy=\"%.1f\" fill=\"%s\" "
+                 "data-x=\"%.9g\" data-y=\"%.9g\" aria-label=\"",
+                 x.at(series.x[i]), y.at(series.y[i]), stroke.c_str(), series.x[i], series.y[i]) +
              escaped((series.name.empty() ? chart.title : series.name) +
                      format(", %s %g: %.5g", chart.x_label.c_str(), series.x[i], series.y[i])) +
              "\"/>";
@@ -95,9 +97,10 @@ std::string keys_of(const Chart& chart) {
   std::string html;
   for (std::size_t i = 0; i < chart.series.size(); ++i)
     if (const Series& series = chart.series[i]; !series.name.empty())
-      html += "<span style=\"white-space:nowrap;margin-right:1em\"><span aria-hidden=\"true\" style=\"display:inline-block;"
-              "width:1em;height:3px;vertical-align:.25em;background:" +
-              stroke_of(series, i) + "\"></span> " + escaped(series.name) + "</span> ";
+      html +=
+          "<span style=\"white-space:nowrap;margin-right:1em\"><span aria-hidden=\"true\" style=\"display:inline-block;"
+          "width:1em;height:3px;vertical-align:.25em;background:" +
+          stroke_of(series, i) + "\"></span> " + escaped(series.name) + "</span> ";
   return html;
 }
 
@@ -106,8 +109,9 @@ std::string keys_of(const Chart& chart) {
 std::string line_figure(const Chart& chart) {
   const Axis x(range_of(chart, chart.x_range, &Series::x), left, width - right, 6);
   const Axis y(range_of(chart, chart.y_range, &Series::y), height - bottom, top, 5);
-  std::string svg = format("<svg class=\"lines\" viewBox=\"0 0 %.0f %.0f\" role=\"group\" aria-label=\"", width, height) +
-                    escaped(chart.title) + "\">" + grid(chart, x, y);
+  std::string svg =
+      format("<svg class=\"lines\" viewBox=\"0 0 %.0f %.0f\" role=\"group\" aria-label=\"", width, height) +
+      escaped(chart.title) + "\">" + grid(chart, x, y);
   for (std::size_t i = 0; i < chart.series.size(); ++i) {
     const std::string stroke = stroke_of(chart.series[i], i);
     svg += line_of(chart.series[i], stroke, x, y) + marks_of(chart, chart.series[i], stroke, x, y);
@@ -124,22 +128,23 @@ std::string confusion_table(const ConfusionMatrix& matrix, std::span<const std::
   const auto name = [&](index_t i) {
     return i < classes ? escaped(names[static_cast<std::size_t>(i)]) : std::string("background");
   };
-  std::string html = "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Confusion matrix\"><table>"
-                     "<caption>Rows: predicted. Columns: true.</caption><thead><tr><th scope=\"col\"></th>";
+  std::string html =
+      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Confusion matrix\"><table>"
+      "<caption>Rows: predicted. Columns: true.</caption><thead><tr><th scope=\"col\"></th>";
   for (index_t t = 0; t <= classes; ++t) html += "<th scope=\"col\" class=\"n\">" + name(t) + "</th>";
   html += "</tr></thead><tbody>\n";
   std::vector<double> sums(static_cast<std::size_t>(classes) + 1, 0);
   for (index_t p = 0; p <= classes; ++p)
-    for (index_t t = 0; t <= classes; ++t)
-      sums[static_cast<std::size_t>(t)] += static_cast<double>(matrix.count(p, t));
+    for (index_t t = 0; t <= classes; ++t) sums[static_cast<std::size_t>(t)] += static_cast<double>(matrix.count(p, t));
   for (index_t p = 0; p <= classes; ++p) {
     html += "<tr><th scope=\"row\">" + name(p) + "</th>";
     for (index_t t = 0; t <= classes; ++t) {
       const index_t count = matrix.count(p, t);
       const double part = count == 0 ? 0 : static_cast<double>(count) / sums[static_cast<std::size_t>(t)];
-      html += format("<td class=\"n\" style=\"background:color-mix(in srgb,var(--s5) %.0f%%,transparent)\">", 70 * part);
-      html += count == 0 ? "</td>" : format("%.2f <small class=\"muted\">%lld</small></td>", part,
-                                            static_cast<long long>(count));
+      html +=
+          format("<td class=\"n\" style=\"background:color-mix(in srgb,var(--s5) %.0f%%,transparent)\">", 70 * part);
+      html += count == 0 ? "</td>"
+                         : format("%.2f <small class=\"muted\">%lld</small></td>", part, static_cast<long long>(count));
     }
     html += "</tr>\n";
   }

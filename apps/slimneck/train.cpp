@@ -24,8 +24,7 @@ void resume(const TrainArguments& given, const CLI::App& command) {
   const std::filesystem::path folder = find_run(given.resume, given.folder.project);
   const FolderLock lock(folder / weights_folder);
   const Checkpoint checkpoint = find_checkpoint(folder / weights_folder);
-  const TrainArguments arguments =
-      resumed_arguments(given, command, checkpoint.state.options, folder.string());
+  const TrainArguments arguments = resumed_arguments(given, command, checkpoint.state.options, folder.string());
   if (checkpoint.state.epoch >= arguments.epochs)
     throw Error(folder.string() + ": training to " + std::to_string(arguments.epochs) +
                 " epochs is finished, nothing to resume");

@@ -39,17 +39,16 @@ Metrics judge(const TrainSetup& setup, const fs::path& folder, ConfusionMatrix& 
   options.workers = setup.options().workers;
   options.plan = setup.arguments().exec.plan(Mode::infer);
   Evaluator evaluator(setup.model(), parameters, setup.val(), options);
-  const ValFilesOptions saved{
-      .folder = {.project = folder.parent_path().empty() ? "." : folder.parent_path().string(),
-                 .name = folder.filename().string(),
-                 .exist_ok = true},
-      .plots = !setup.arguments().noplots};
+  const ValFilesOptions saved{.folder = {.project = folder.parent_path().empty() ? "." : folder.parent_path().string(),
+                                         .name = folder.filename().string(),
+                                         .exist_ok = true},
+                              .plots = !setup.arguments().noplots};
   ValFiles files(saved, setup.val(), setup.names(), "");
   const Evaluation found =
       evaluator([&](const Batch& batch, std::span<const Judged> judged) { files.add(batch, judged); });
-  for (const Judged& picture : found.judged) confusion.add(picture);
   Metrics metrics = yolov5_metrics(found.judged);
   files.finish(metrics);
+  confusion = files.confusion();
   return metrics;
 }
 

@@ -4,9 +4,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -108,8 +108,8 @@ void require_space(const fs::path& folder, std::uint64_t bytes) {
   const fs::space_info space = fs::space(folder, problem);
   constexpr std::uint64_t mib = 1 << 20;
   if (!problem && space.available < bytes)
-    throw IoError(folder.string() + ": " + std::to_string(space.available / mib) + " MiB are left on the disk; checkpoints take " +
-                  std::to_string(bytes / mib + 1));
+    throw IoError(folder.string() + ": " + std::to_string(space.available / mib) +
+                  " MiB are left on the disk; checkpoints take " + std::to_string(bytes / mib + 1));
 }
 
 }  // namespace slimneck::cli

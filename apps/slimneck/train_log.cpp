@@ -26,14 +26,36 @@ std::string resident() {
 }
 
 /// The names of results.csv and, behind the epoch, of TensorBoard's scalars.
-constexpr std::array<const char*, 14> columns{
-    "epoch",          "train/box_loss",       "train/obj_loss", "train/cls_loss", "metrics/precision",
-    "metrics/recall", "metrics/mAP_0.5",      "metrics/mAP_0.5:0.95", "val/box_loss", "val/obj_loss",
-    "val/cls_loss",   "x/lr0",                "x/lr1",          "x/lr2"};
+constexpr std::array<const char*, 14> columns{"epoch",
+                                              "train/box_loss",
+                                              "train/obj_loss",
+                                              "train/cls_loss",
+                                              "metrics/precision",
+                                              "metrics/recall",
+                                              "metrics/mAP_0.5",
+                                              "metrics/mAP_0.5:0.95",
+                                              "val/box_loss",
+                                              "val/obj_loss",
+                                              "val/cls_loss",
+                                              "x/lr0",
+                                              "x/lr1",
+                                              "x/lr2"};
 
 std::array<double, columns.size()> values_of(const EpochResult& e) {
-  return {static_cast<double>(e.epoch), e.train.box, e.train.obj, e.train.cls, e.p,     e.r,     e.map50,
-          e.map50_95,                   e.val.box,   e.val.obj,   e.val.cls,   e.lr[0], e.lr[1], e.lr[2]};
+  return {static_cast<double>(e.epoch),
+          e.train.box,
+          e.train.obj,
+          e.train.cls,
+          e.p,
+          e.r,
+          e.map50,
+          e.map50_95,
+          e.val.box,
+          e.val.obj,
+          e.val.cls,
+          e.lr[0],
+          e.lr[1],
+          e.lr[2]};
 }
 
 }  // namespace

@@ -70,8 +70,9 @@ void each_option(const TrainArguments& a, const Visit& visit) {
 
 /// Options that a resumed run takes from the command line: they do not change what is learned.
 const std::set<std::string>& free_options() {
-  static const std::set<std::string> names{"cache", "workers", "threads", "isa", "memory", "strict", "allow-skips",
-                                           "project", "name",    "exist-ok", "resume", "device", "tune"};
+  static const std::set<std::string> names{"cache",  "workers",     "threads", "isa",  "memory",
+                                           "strict", "allow-skips", "project", "name", "exist-ok",
+                                           "resume", "device",      "tune"};
   return names;
 }
 
@@ -117,12 +118,14 @@ void add_data_options(CLI::App& app, TrainArguments& a) {
 void add_training_options(CLI::App& app, TrainArguments& a) {
   app.add_option("--hyp", a.hyp, "hyperparameters: YOLOv5's hyp.yaml (hyp.scratch-low)")->type_name("FILE");
   app.add_option("--epochs", a.epochs, "walks through the data (100)")->check(integer_in(0, 1000000));
-  app.add_option("--batch-size,--batch", a.batch, "pictures of a batch (16)")->check(CLI::Validator(
-      [](std::string& text) {
-        if (text == "-1") throw UsageError("--batch-size -1: there is no GPU memory to fill; say how many");
-        return std::string();
-      },
-      ""))->check(integer_in(1, 65535));
+  app.add_option("--batch-size,--batch", a.batch, "pictures of a batch (16)")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            if (text == "-1") throw UsageError("--batch-size -1: there is no GPU memory to fill; say how many");
+            return std::string();
+          },
+          ""))
+      ->check(integer_in(1, 65535));
   app.add_option("--optimizer", a.optimizer, "SGD, Adam or AdamW (SGD)")
       ->check(one_of(std::vector<std::string_view>{"SGD", "Adam", "AdamW"}));
   app.add_flag("--cos-lr", a.cos_lr, "learning rates fall along a cosine");
@@ -148,12 +151,14 @@ void add_run_options(CLI::App& app, TrainArguments& a) {
   app.add_flag("--noplots", a.noplots, "save no pictures and no report");
   app.add_option("--save-period", a.save_period, "also keep weights/epochN.safetensors every so many epochs (-1)")
       ->check(integer_in(-1, 1000000));
-  app.add_option("--device", a.device, "cpu")->check(CLI::Validator(
-      [](std::string& text) {
-        if (!text.empty() && text != "cpu") throw UsageError("--device " + printable(text) + ": training runs on the cpu");
-        return std::string();
-      },
-      ""));
+  app.add_option("--device", a.device, "cpu")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            if (!text.empty() && text != "cpu")
+              throw UsageError("--device " + printable(text) + ": training runs on the cpu");
+            return std::string();
+          },
+          ""));
 }
 
 }  // namespace

@@ -57,14 +57,14 @@ std::string loss_figure(const TrainSummary& summary, const std::string& title, d
 
 std::string course(const TrainSummary& summary) {
   const Range whole{0, 1};
-  const std::string scores = line_figure(
-      {.title = "mean average precision",
-       .x_label = "epoch",
-       .y_label = "",
-       .series = {over_epochs(summary, "mAP 0.5", [](const EpochResult& e) { return e.map50; }),
-                  over_epochs(summary, "mAP 0.5:0.95", [](const EpochResult& e) { return e.map50_95; })},
-       .x_range = {},
-       .y_range = whole});
+  const std::string scores =
+      line_figure({.title = "mean average precision",
+                   .x_label = "epoch",
+                   .y_label = "",
+                   .series = {over_epochs(summary, "mAP 0.5", [](const EpochResult& e) { return e.map50; }),
+                              over_epochs(summary, "mAP 0.5:0.95", [](const EpochResult& e) { return e.map50_95; })},
+                   .x_range = {},
+                   .y_range = whole});
   const std::string found =
       line_figure({.title = "precision and recall",
                    .x_label = "epoch",
@@ -101,7 +101,8 @@ std::string curve_figure(const TrainSummary& summary, const std::string& title, 
                          Curve ClassMetrics::*curve) {
   constexpr std::size_t most_named = 7;
   const std::vector<ClassMetrics>& classes = summary.metrics->classes;
-  Chart chart{.title = title, .x_label = x_label, .y_label = "", .series = {}, .x_range = Range{0, 1}, .y_range = Range{0, 1}};
+  Chart chart{
+      .title = title, .x_label = x_label, .y_label = "", .series = {}, .x_range = Range{0, 1}, .y_range = Range{0, 1}};
   Curve mean(curve_points, 0);
   for (const ClassMetrics& c : classes) {
     const bool named = classes.size() <= most_named;
@@ -124,12 +125,9 @@ std::string curves(const TrainSummary& summary) {
 }
 
 std::string class_table(const TrainSummary& summary) {
-  std::string html = table_head("Validation of the best weights", {{"class"},
-                                                                   {"labels", true},
-                                                                   {"precision", true},
-                                                                   {"recall", true},
-                                                                   {"mAP 0.5", true},
-                                                                   {"mAP 0.5:0.95", true}});
+  std::string html = table_head(
+      "Validation of the best weights",
+      {{"class"}, {"labels", true}, {"precision", true}, {"recall", true}, {"mAP 0.5", true}, {"mAP 0.5:0.95", true}});
   for (const ValRow& row : rows_of(summary)) {
     html += "<tr>" + cell(row.name) + number_cell(std::to_string(row.labels), static_cast<double>(row.labels));
     for (const double value : {row.p, row.r, row.ap50, row.ap}) html += number_cell(format("%.3f", value), value);
@@ -154,7 +152,8 @@ std::string lead(const TrainSummary& summary) {
   else
     html += "There was no validation.";
   html += "</p><dl>";
-  for (const auto& [name, value] : summary.facts) html += "<dt>" + escaped(name) + "</dt><dd>" + escaped(value) + "</dd>";
+  for (const auto& [name, value] : summary.facts)
+    html += "<dt>" + escaped(name) + "</dt><dd>" + escaped(value) + "</dd>";
   return html + "</dl>";
 }
 
@@ -178,8 +177,8 @@ std::string metrics_json(const TrainSummary& summary) {
 std::string train_report(const TrainSummary& summary) {
   std::string body = lead(summary);
   if (!summary.history.empty())
-    body += section("The course of it", "Losses are means over an epoch; the validation sees the average of the weights.",
-                    course(summary));
+    body += section("The course of it",
+                    "Losses are means over an epoch; the validation sees the average of the weights.", course(summary));
   if (summary.metrics != nullptr) {
     body += section("Classes", "Precision and recall where the mean F1 is highest, at IoU 0.5.", class_table(summary));
     if (!summary.metrics->classes.empty())

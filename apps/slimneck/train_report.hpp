@@ -16,9 +16,9 @@ struct TrainSummary {
   std::span<const EpochResult> history;
   index_t best_epoch = 0;
   std::span<const std::string> names;
-  const Metrics* metrics = nullptr;              ///< of the best weights; null: never validated
-  const ConfusionMatrix* confusion = nullptr;    ///< may be null
-  std::map<std::string, std::string> options;    ///< as in opt.yaml
+  const Metrics* metrics = nullptr;            ///< of the best weights; null: never validated
+  const ConfusionMatrix* confusion = nullptr;  ///< may be null
+  std::map<std::string, std::string> options;  ///< as in opt.yaml
   Hyp hyp;
   std::vector<std::pair<std::string, std::string>> facts;  ///< what else is worth saying
 };

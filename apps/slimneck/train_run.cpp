@@ -77,9 +77,9 @@ void TrainRun::resume(const Checkpoint& checkpoint) {
 void TrainRun::describe() {
   const Model& model = setup_.model();
   const ModelStats stats = model_stats(model);
-  print_model_table(model, stats);
-  say(format("%s summary: %zu layers, %lld parameters, %.1f GFLOPs", model.name.c_str(), model.layers.size(),
-             ll(stats.parameters), 2e-9 * static_cast<double>(stats.macs)));
+  say(model_table(model, stats) + format("%s summary: %zu layers, %lld parameters, %.1f GFLOPs", model.name.c_str(),
+                                         model.layers.size(), ll(stats.parameters),
+                                         2e-9 * static_cast<double>(stats.macs)));
   const TrainOptions& o = setup_.options();
   note("hyperparameters: " + joined(write_hyp(o.hyp)));
   note(format("optimizer: %s(lr=%g), batches of %lld pictures, %lld batches an epoch",
@@ -124,8 +124,8 @@ void TrainRun::epoch() {
   if (last || !setup_.arguments().noval) found = validate();
   const bool best = trainer_.finish_epoch(found ? &*found : nullptr);
   if (found) log_.validation(found->metrics);
-  save(!setup_.arguments().nosave || trainer_.finished(), best);
   attempt([&] { log_.book(trainer_.state().history); });
+  if (!setup_.arguments().nosave || trainer_.finished()) save(best);
   if (StopRequests::code() != 0 && !trainer_.finished()) leave();
 }
 
@@ -156,12 +156,10 @@ void TrainRun::after_step(const StepResult& step) {
   log_.batch(step, trainer_.batches());
   note_all("ignoring corrupt image/label", trainer_.batch().skipped);
   if (step.iteration < shown_batches && !setup_.arguments().noplots)
-    attempt([&] {
-      save_batch_picture(folder_, step.iteration, trainer_.batch(), setup_.train(), setup_.names());
-    });
+    attempt([&] { save_batch_picture(folder_, step.iteration, trainer_.batch(), setup_.train(), setup_.names()); });
   if (const auto pictures = static_cast<index_t>(setup_.train().samples.size());
       too_many(trainer_.skipped(), pictures) && !setup_.arguments().allow_skips) {
-    save(true, false);
+    save(false);
     throw Error(format("%lld of %lld pictures cannot be read any more, more than 5 %%; --allow-skips goes on",
                        ll(trainer_.skipped()), ll(pictures)));
   }
@@ -177,8 +175,7 @@ std::optional<Validation> TrainRun::validate() {
   }
 }
 
-void TrainRun::save(bool files, bool best) {
-  if (!files) return;
+void TrainRun::save(bool best) {
   const Uninterrupted shield;
   attempt([&] { save_weights(best); });
   // The checkpoint comes last: whoever goes on from it finds the files of its epoch.
@@ -195,32 +192,34 @@ void TrainRun::save_weights(bool best) {
 }
 
 void TrainRun::leave() {
-  save(true, false);
+  save(false);
   if (!unsaved_.empty()) throw IoError("something could not be saved: " + unsaved_);
-  throw Stopped(StopRequests::code(), format("stopped in epoch %lld after batch %lld; go on with: slimneck train --resume ",
-                                             ll(trainer_.state().epoch), ll(trainer_.state().batch)) +
-                                          folder_.string());
+  throw Stopped(StopRequests::code(),
+                format("stopped in epoch %lld after batch %lld; go on with: slimneck train --resume ",
+                       ll(trainer_.state().epoch), ll(trainer_.state().batch)) +
+                    folder_.string());
 }
 
 void TrainRun::conclude() {
   const TrainState& state = trainer_.state();
   if (state.epoch < setup_.options().epochs)
-    note(format("Stopping training early as no improvement observed in last %lld epochs. Best results observed at "
-                "epoch %lld, best model saved as best.safetensors.",
-                ll(setup_.options().patience), ll(state.best_epoch)));
+    note(
+        format("Stopping training early as no improvement observed in last %lld epochs. Best results observed at "
+               "epoch %lld, best model saved as best.safetensors.",
+               ll(setup_.options().patience), ll(state.best_epoch)));
   const double hours = watch_.lap() / 3.6e6;
   say(format("\n%lld epochs completed in %.3f hours.", ll(state.epoch - first_epoch_), hours));
   const index_t skipped = setup_.train().corrupt + trainer_.skipped();
   if (skipped > 0) note(format("%lld pictures could not be used", ll(skipped)));
   if (state.epoch > 0)
     attempt([&] {
-      finish_training(setup_, folder_, state,
-                      {{"model", setup_.model().name + ", dialect " + setup_.model().dialect},
-                       {"training data", format("%zu pictures, %lld of them without objects; %lld could not be used",
-                                                setup_.train().samples.size(), ll(setup_.train().backgrounds()),
-                                                ll(skipped))},
-                       {"epochs", format("%lld, %.3f hours for the last %lld", ll(state.epoch), hours,
-                                         ll(state.epoch - first_epoch_))}});
+      finish_training(
+          setup_, folder_, state,
+          {{"model", setup_.model().name + ", dialect " + setup_.model().dialect},
+           {"training data", format("%zu pictures, %lld of them without objects; %lld could not be used",
+                                    setup_.train().samples.size(), ll(setup_.train().backgrounds()), ll(skipped))},
+           {"epochs",
+            format("%lld, %.3f hours for the last %lld", ll(state.epoch), hours, ll(state.epoch - first_epoch_))}});
     });
   say("Results saved to " + bold(folder_.string()));
 }

@@ -34,7 +34,7 @@ class TrainRun {
   std::optional<StepResult> step();
   void after_step(const StepResult& step);
   std::optional<Validation> validate();
-  void save(bool weights, bool best);
+  void save(bool best);
   void save_weights(bool best);
   [[noreturn]] void leave();
   void conclude();

@@ -72,9 +72,9 @@ TrainSetup::TrainSetup(TrainArguments resumed, const TrainState& state)
 }
 
 DataSet TrainSetup::scan(const DataConfig& config, Split split) const {
-  DataSet data = scan_data(
-      config, split,
-      {.single_cls = arguments_.single_cls, .strict = arguments_.strict, .threads = arguments_.exec.threads});
+  DataSet data =
+      scan_data(config, split,
+                {.single_cls = arguments_.single_cls, .strict = arguments_.strict, .threads = arguments_.exec.threads});
   note(format("%s: Scanning %s... %zu images, %lld backgrounds, %lld corrupt", std::string(to_string(split)).c_str(),
               printable(data.name).c_str(), data.samples.size(), ll(data.backgrounds()), ll(data.corrupt)));
   note_all("warning", data.notices);
@@ -121,8 +121,8 @@ void TrainSetup::open() {
   options_.img = arguments_.img = input.h;
   for (const index_t layer : options_.freeze)
     if (layer >= static_cast<index_t>(model_.layers.size()))
-      throw UsageError(format("--freeze: there is no layer %lld; %s has %zu", ll(layer), model_.name.c_str(),
-                              model_.layers.size()));
+      throw UsageError(
+          format("--freeze: there is no layer %lld; %s has %zu", ll(layer), model_.name.c_str(), model_.layers.size()));
 }
 
 void TrainSetup::fit_anchors() {
@@ -132,7 +132,8 @@ void TrainSetup::fit_anchors() {
   note("AutoAnchor: " + figures(found.before) + ". Current anchors are " +
        (found.before.recall > good ? "a good fit to dataset" : "a poor fit to dataset, attempting to improve..."));
   if (found.before.recall > good) return;
-  if (!found.changed) return note("AutoAnchor: original anchors better than new anchors. Proceeding with original anchors.");
+  if (!found.changed)
+    return note("AutoAnchor: original anchors better than new anchors. Proceeding with original anchors.");
   arguments_.model.anchors = by_level(found.anchors, model_.strides.size());
   open();
   note("AutoAnchor: " + figures(found.after) + ". Done (optional: update model *.yaml to use these anchors)");
