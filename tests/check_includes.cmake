@@ -18,6 +18,7 @@ set(outside_rules
     "^(yaml-cpp/|nlohmann/|stb/|stb_|turbojpeg|zlib|openssl/)" "^(src/(io|train)|apps)/"
     "^CLI/" "^apps/"
     "^omp\\.h$" "^src/core/"
+    "^mpi\\.h$" "^src/train/mpi\\.cpp$"
     "(intrin|arm_neon|arm_sve|cpuid)\\.h$|^cuda" "^src/(core|kernels)/"
     "^(unistd|fcntl|signal|sys/.*)(\\.h)?$" "^(src/(core|io|train)|apps)/")
 

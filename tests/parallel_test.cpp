@@ -178,9 +178,9 @@ struct Step {
 template <class T>
 class Network {
  public:
-  explicit Network(index_t pictures) {
-    model_ = load_model("slimneck-n", test::golden_options("y5", "mish", "deinterleave", pictures, 96, 96));
-    file_ = SafeTensors::read(test::test_data("model/trajectory.safetensors"));
+  explicit Network(index_t pictures)
+      : model_(load_model("slimneck-n", test::golden_options("y5", "mish", "deinterleave", pictures, 96, 96))),
+        file_(SafeTensors::read(test::test_data("model/trajectory.safetensors"))) {
     const std::vector<double> two = test::golden(file_, "x").values;
     for (index_t i = 0; i < pictures; i += 2) x_.insert(x_.end(), two.begin(), two.end());
     // Repeated pictures would have the same statistics in every part.
@@ -436,7 +436,6 @@ class Case {
   }
 
   [[nodiscard]] const DataSet& data() const { return data_; }
-  [[nodiscard]] const test::DataFolder& folder() const { return folder_; }
   [[nodiscard]] const Model& model() const { return model_; }
 
  private:
@@ -511,7 +510,7 @@ TEST_CASE("a part of a batch is what the whole batch has there") {
 
 TEST_CASE("a picture that cannot be read leaves its place empty") {
   const Case training("parallel_broken");
-  std::filesystem::remove(training.folder().picture(3));
+  std::filesystem::remove(training.data().samples[3].image);
   LoaderOptions options;
   options.batch = 8;
   options.img = 64;
