@@ -24,7 +24,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds look{50}, beat{1000}, farewell{2000};
-constexpr std::chrono::seconds silence{20};
+constexpr std::chrono::seconds silence{15};
 constexpr std::size_t most_bytes = std::size_t{16} << 20;  ///< of one message; MPI counts in int
 constexpr int pulse_tag = 3;
 
