@@ -1,6 +1,7 @@
 // After the last epoch: a last look at the best weights, and the files that tell of the run.
 #include "slimneck/evaluate.hpp"
 #include "slimneck/files.hpp"
+#include "slimneck/plot.hpp"
 #include "train_folder.hpp"
 #include "train_report.hpp"
 #include "train_run.hpp"
