@@ -142,7 +142,7 @@ TEST_CASE("what does not fit, and what is not there") {
                "plain: the model has no Detect");
   check_failed(place.run("val --cfg network.yaml --data squares.yaml"), 2, "--weights FILE");
   check_failed(place.run("val --cfg network.yaml --init seed=1"), 2, "--data");
-  check_failed(place.run(val + "--img 64 96"), 2, "one SIZE");
+  check_failed(place.run("val --cfg network.yaml --init seed=1 --data squares.yaml --img 64 96"), 2, "one SIZE");
 }
 
 TEST_CASE("broken pictures are named and left out; without labels there is nothing to measure") {

@@ -86,8 +86,8 @@ anchors:
   - [8, 8]
   - [64, 64]
 backbone:
-  - [-1, 1, Conv, [8, 8, 8, 0, 1, False]]
-  - [-1, 1, Conv, [8, 2, 2, 0, 1, False]]
+  - [-1, 1, Conv, [8, 8, 8, 0, 1, 1, False]]
+  - [-1, 1, Conv, [8, 2, 2, 0, 1, 1, False]]
 head:
   - [[0, 1], 1, Detect, [nc, anchors]]
 )";

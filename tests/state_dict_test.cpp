@@ -192,6 +192,39 @@ TEST_CASE("integers are no weights, and a number too large for float is none eit
   CHECK(twice.at("w").value.data<double>()[1] == 1e300);
 }
 
+TEST_CASE("what fits by name and shape is transferred, the rest stays") {
+  const test::TemporaryFolder folder("state_dict");
+  Parameters source(load_model("yolov5n").graph);
+  source.initialise(5);
+  save_state_dict(folder / "w.safetensors", source);
+  const Model model = load_model("slimneck-n", {.dialect = "y5", .classes = 3});
+  Parameters parameters(model.graph), before(model.graph);
+  const Transfer done = transfer_state_dict(parameters, SafeTensors::read(folder / "w.safetensors"));
+  index_t fitting = 0, backbone = 0;
+  for (const Parameters::Entry& e : parameters.entries()) {
+    CAPTURE(e.name);
+    const int at = source.find(e.name);
+    const bool fits =
+        at >= 0 && source.entries()[static_cast<std::size_t>(at)].dims == e.dims && !e.name.ends_with(".anchors");
+    CHECK(same_bits(e.value, fits ? source.at(e.name).value : before.at(e.name).value));
+    fitting += fits;
+    const index_t layer = std::stol(e.name.substr(6));
+    backbone += layer < 10;
+    if (layer < 10) CHECK(fits);
+  }
+  CHECK(done.taken == fitting);
+  CHECK(done.entries == static_cast<index_t>(parameters.entries().size()));
+  CHECK(fitting >= backbone);
+  CHECK(fitting < done.entries);
+
+  Dict broken(source);
+  broken.at("model.0.conv.weight").values[3] = std::numeric_limits<float>::quiet_NaN();
+  Parameters untouched(model.graph);
+  CHECK_THROWS_WITH_AS(transfer_state_dict(untouched, broken.written(folder / "b.safetensors")),
+                       doctest::Contains("1 with NaN or infinity: 'model.0.conv.weight'"), FormatError);
+  CHECK(same_bits(untouched, before));
+}
+
 TEST_CASE("names of classes") {
   CHECK(class_names({}, 80)[5] == "bus");
   CHECK(class_names({}, 80)[79] == "toothbrush");

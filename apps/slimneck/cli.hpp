@@ -38,6 +38,7 @@ void add_bench(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_demo(CLI::App& app);
 void add_train(CLI::App& app);
+void add_data(CLI::App& app);
 
 // ---- Printing -------------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ constexpr const char* examples = R"(Examples:
   slimneck val --weights yolov5n.safetensors --data coco.yaml
   slimneck run --cfg slimneck-n --init seed=1 --input x.safetensors --output y.safetensors --mode train
   slimneck gradcheck --module GSConv
+  slimneck data check shapes/data.yaml
 Each command has its own --help.)";
 
 /// One line, whatever the message.
@@ -96,6 +97,7 @@ int run_program(int argc, char** argv) {
   add_bench(app);
   add_run(app);
   add_gradcheck(app);
+  add_data(app);
   return parse_and_run(app, argc, argv);
 }
 

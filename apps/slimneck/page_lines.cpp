@@ -18,15 +18,22 @@ constexpr std::size_t colours = 8, most_marks = 60;
 struct Axis {
   double low = 0, high = 1, from = 0, to = 1, distance = 1;
 
-  Axis(Range range, double begin, double end, int parts) : from(begin), to(end) {
+  Axis(Range range, double begin, double end, int parts, double least = 0) : from(begin), to(end) {
     const double span = range[1] > range[0] ? range[1] - range[0] : std::max(std::abs(range[0]), 1.0);
     const double rough = span / parts, power = std::pow(10, std::floor(std::log10(rough)));
-    distance = power * (rough <= power ? 1 : rough <= 2 * power ? 2 : rough <= 5 * power ? 5 : 10);
+    distance = std::max(least, power * (rough <= power ? 1 : rough <= 2 * power ? 2 : rough <= 5 * power ? 5 : 10));
     low = std::floor(range[0] / distance + 1e-9) * distance;
     high = std::ceil((range[1] > range[0] ? range[1] : range[0] + span) / distance - 1e-9) * distance;
   }
   [[nodiscard]] double at(double value) const { return from + (value - low) / (high - low) * (to - from); }
 };
+
+/// Epochs have no halves.
+bool whole_steps(const Chart& chart) {
+  return std::all_of(chart.series.begin(), chart.series.end(), [](const Series& series) {
+    return std::all_of(series.x.begin(), series.x.end(), [](double v) { return v == std::floor(v); });
+  });
+}
 
 /// What the numbers need, all lines together.
 Range range_of(const Chart& chart, const std::optional<Range>& given, std::vector<double> Series::*values) {
@@ -107,7 +114,7 @@ std::string keys_of(const Chart& chart) {
 }  // namespace
 
 std::string line_figure(const Chart& chart) {
-  const Axis x(range_of(chart, chart.x_range, &Series::x), left, width - right, 6);
+  const Axis x(range_of(chart, chart.x_range, &Series::x), left, width - right, 6, whole_steps(chart) ? 1 : 0);
   const Axis y(range_of(chart, chart.y_range, &Series::y), height - bottom, top, 5);
   std::string svg =
       format("<svg class=\"lines\" viewBox=\"0 0 %.0f %.0f\" role=\"group\" aria-label=\"", width, height) +
@@ -117,8 +124,8 @@ std::string line_figure(const Chart& chart) {
     svg += line_of(chart.series[i], stroke, x, y) + marks_of(chart, chart.series[i], stroke, x, y);
   }
   const std::string keys = keys_of(chart);
-  return "<figure><figcaption>" + escaped(chart.title) + (keys.empty() ? "" : "<br>" + keys) + "</figcaption>" + svg +
-         "</svg></figure>";
+  return "<figure style=\"max-width:410px\"><figcaption>" + escaped(chart.title) + (keys.empty() ? "" : "<br>" + keys) +
+         "</figcaption>" + svg + "</svg></figure>";
 }
 
 std::string confusion_table(const ConfusionMatrix& matrix, std::span<const std::string> names) {

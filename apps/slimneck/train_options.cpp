@@ -166,6 +166,7 @@ void add_run_options(CLI::App& app, TrainArguments& a) {
 
 void TrainArguments::add_to(CLI::App& app) {
   model.add_to(app, false);
+  app.get_option("--nc")->group("");  // the data says it, and check() refuses it
   add_data_options(app, *this);
   add_training_options(app, *this);
   add_run_options(app, *this);

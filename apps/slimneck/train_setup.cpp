@@ -1,6 +1,7 @@
 #include "train_setup.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "slimneck/files.hpp"
@@ -30,12 +31,14 @@ std::vector<AnchorSize> flat(const std::vector<std::vector<double>>& levels) {
   return anchors;
 }
 
+/// To a thousandth of a pixel: they are read by people, too.
 std::vector<std::vector<double>> by_level(const std::vector<AnchorSize>& anchors, std::size_t levels) {
+  const auto rounded = [](double side) { return std::round(side * 1000) / 1000; };
   std::vector<std::vector<double>> rows(levels);
   const std::size_t each = anchors.size() / levels;
   for (std::size_t i = 0; i < each * levels; ++i) {
-    rows[i / each].push_back(anchors[i].w);
-    rows[i / each].push_back(anchors[i].h);
+    rows[i / each].push_back(rounded(anchors[i].w));
+    rows[i / each].push_back(rounded(anchors[i].h));
   }
   return rows;
 }
@@ -108,7 +111,7 @@ void TrainSetup::open() {
   if (options_.hyp.anchors && model.anchors.empty()) {
     if (arguments_.noautoanchor) throw UsageError("--noautoanchor: the hyperparameters ask for other anchors");
     std::vector<double> row(2 * static_cast<std::size_t>(std::max(1.0, *options_.hyp.anchors + 0.5)));
-    for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<double>(i);
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<double>(i + 1);  // to be replaced
     model.anchors.assign(opened.model.strides.size(), row);
     opened = open_model(model);
   }
@@ -129,9 +132,10 @@ void TrainSetup::fit_anchors() {
   const AutoAnchors found =
       auto_anchors(train_, flat(model_.anchors), options_.img, options_.hyp.anchor_t, options_.seed);
   constexpr double good = 0.98;
+  const bool fits = found.before.recall > good;
   note("AutoAnchor: " + figures(found.before) + ". Current anchors are " +
-       (found.before.recall > good ? "a good fit to dataset" : "a poor fit to dataset, attempting to improve..."));
-  if (found.before.recall > good) return;
+       (fits ? "a good fit to dataset" : "a poor fit to dataset, attempting to improve..."));
+  if (fits) return;
   if (!found.changed)
     return note("AutoAnchor: original anchors better than new anchors. Proceeding with original anchors.");
   arguments_.model.anchors = by_level(found.anchors, model_.strides.size());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "cli.hpp"
@@ -72,8 +73,9 @@ class Validation {
         open_(open_model(arguments.model)),
         parameters_(open_.parameters()),
         img_(input_size(open_.model)),
-        evaluator_(open_.model, parameters_, data_, options()),
-        files_(arguments.save, data_, names_, json_name()) {}
+        evaluator_(open_.model, parameters_, data_, options()) {
+    if (arguments.save.saves()) files_.emplace(arguments.save, data_, names_, json_name());
+  }
 
   void operator()() {
     const Evaluation evaluation =
@@ -87,8 +89,10 @@ class Validation {
     table(rows);
     if (coco) say(figures(*coco));
     speed(evaluation.ms);
-    files_.finish(metrics);
-    say("Results saved to " + bold(files_.directory().string()));
+    if (files_) {
+      files_->finish(metrics);
+      say("Results saved to " + bold(files_->directory().string()));
+    }
     if (arguments_.json) print(json(rows, coco, evaluation).dump(2, ' ', false, replace) + "\n");
     flush_output();
   }
@@ -117,7 +121,7 @@ class Validation {
 
   void after_batch(const Batch& batch, std::span<const Judged> judged) {
     for (const std::string& problem : batch.skipped) note("skipped: " + printable(problem));
-    files_.add(batch, judged);
+    if (files_) files_->add(batch, judged);
     ++batches_;
     if (isatty(STDERR_FILENO) == 1)
       std::fputs(
@@ -171,7 +175,7 @@ class Validation {
   Parameters parameters_;
   index_t img_;
   Evaluator evaluator_;
-  ValFiles files_;
+  std::optional<ValFiles> files_;
   index_t batches_ = 0;
 };
 

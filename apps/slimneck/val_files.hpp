@@ -16,6 +16,8 @@ namespace slimneck::cli {
 struct ValFilesOptions {
   RunFolderOptions folder{.project = "runs/val"};
   bool text = false, confidence = false, json = false, plots = true;
+
+  [[nodiscard]] bool saves() const noexcept { return text || json || plots; }
 };
 
 class ValFiles {

@@ -45,8 +45,8 @@ struct Evaluation {
   index_t height = 0, width = 0;  ///< of the last batch's pictures, as the network saw them
 };
 
-/// Evaluates one network on one data set, as often as its parameters change. Keeps its plans, one for each shape of
-/// batch.
+/// Evaluates one network on one data set, as often as its parameters change. Keeps the plans of the shapes that came
+/// last.
 class SLIMNECK_EXPORT Evaluator {
  public:
   /// Called after each batch with what was found in its pictures, in the order of Batch::indices.

@@ -1,15 +1,12 @@
 // The scan of a split: which pictures are there, how large they are, and what their labels say.
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <iterator>
-#include <mutex>
-#include <thread>
 
 #include "slimneck/data.hpp"
 #include "slimneck/error.hpp"
 #include "slimneck/files.hpp"
 #include "train/data_files.hpp"
+#include "train/each.hpp"
 
 namespace slimneck {
 
@@ -62,26 +59,8 @@ Looked look(const fs::path& picture, index_t classes, const ScanOptions& options
 /// look() for all, on several threads; the results stand in the pictures' order.
 std::vector<Looked> look_at_all(const std::vector<fs::path>& pictures, index_t classes, const ScanOptions& options) {
   std::vector<Looked> found(pictures.size());
-  std::atomic<std::size_t> next{0};
-  std::exception_ptr failure;
-  std::mutex guard;
-  const auto work = [&]() {
-    try {
-      for (std::size_t i = next++; i < pictures.size(); i = next++) found[i] = look(pictures[i], classes, options);
-    } catch (...) {  // out of memory
-      const std::scoped_lock lock(guard);
-      failure = std::current_exception();
-      next = pictures.size();
-    }
-  };
-  const std::size_t wanted = options.threads > 0 ? static_cast<std::size_t>(options.threads)
-                                                 : std::max(1U, std::thread::hardware_concurrency());
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t i = 1; i < std::min(wanted, pictures.size()); ++i) threads.emplace_back(work);
-    work();
-  }
-  if (failure) std::rethrow_exception(failure);
+  train::for_each_index(pictures.size(), options.threads,
+                        [&](std::size_t i) { found[i] = look(pictures[i], classes, options); });
   return found;
 }
 

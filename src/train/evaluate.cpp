@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <exception>
-#include <mutex>
+#include <iterator>
 #include <optional>
 #include <string>
 
 #include "core/threads.hpp"
 #include "slimneck/augmented.hpp"
 #include "slimneck/error.hpp"
+#include "train/each.hpp"
 
 namespace slimneck {
 
@@ -96,23 +96,6 @@ std::vector<Truth> truth_of(const Batch& batch, std::size_t i, const Sample& sam
   return truth;
 }
 
-/// Runs job(0) ... job(count-1) on several threads; what one of them throws is thrown when all have ended.
-template <class Job>
-void for_each_picture(std::size_t count, const Job& job) {
-  std::exception_ptr failure;
-  std::mutex guard;
-#pragma omp parallel for schedule(dynamic)
-  for (std::size_t i = 0; i < count; ++i) {
-    try {
-      job(i);
-    } catch (...) {
-      const std::scoped_lock lock(guard);
-      failure = std::current_exception();
-    }
-  }
-  if (failure) std::rethrow_exception(failure);
-}
-
 }  // namespace
 
 struct Evaluator::Impl {
@@ -174,7 +157,7 @@ struct Evaluator::Impl {
 
   std::vector<Judged> judge(const Batch& batch, View<const float> rows) const {
     std::vector<Judged> judged(batch.images.size());
-    for_each_picture(judged.size(), [&](std::size_t i) {
+    train::for_each_index(judged.size(), core::max_threads(), [&](std::size_t i) {
       const Sample& sample = data.samples[static_cast<std::size_t>(batch.indices[i])];
       std::vector<Detection>& found = judged[i].detections;
       found = non_max_suppression(picture(rows, static_cast<index_t>(i)), nms);

@@ -28,6 +28,7 @@ const TrainOptions& checked(const TrainOptions& o, const Model& model, const Dat
                      std::to_string(data.nc));
   if (o.epochs < 1 || o.patience < 0 || !(o.label_smoothing >= 0 && o.label_smoothing < 1))
     throw ShapeError("training: epochs are at least 1, patience at least 0, label smoothing in 0..1");
+  if (o.rect && o.image_weights) throw ShapeError("training: rectangular batches have no image weights");
   if (o.plan.exec.dtype != DType::f32) throw Error("training: works in f32 alone");
   return o;
 }
