@@ -138,12 +138,15 @@ void Team::prepare(const Batch& batch, const Cut& cut) {
   numbers_.assign(at(here_), {});
   result_.assign(losses + model_.strides.size(), 0);
   while (gradients_.size() < at(here_)) gradients_.emplace_back(parameters_.gradients().shape());
-  plans_.clear();
+  tasks_.clear();
+  const index_t begin = pictures(batch.whole)[0];
   for (index_t slot = 0; slot < here_; ++slot) {
     const index_t part = communicator_.rank() * cut.each() + slot;
-    const index_t count = cut.first(part + 1, batch.whole) - cut.first(part, batch.whole);
-    const Image& first = batch.images.front();
-    plans_.push_back(&member(slot, cut.parts).plans().at({count, 3, first.height, first.width}));
+    const index_t first = cut.first(part, batch.whole), last = cut.first(part + 1, batch.whole);
+    const Image& image = batch.images.front();
+    Member& own = member(slot, cut.parts);
+    Plan& plan = own.plans().at({last - first, 3, image.height, image.width});
+    tasks_.push_back({&plan, own.threads(), first - begin, last - begin});
   }
 }
 
@@ -157,7 +160,7 @@ LossParts Team::operator()(const Batch& batch, DetectionLoss& loss) {
     gradients.push_back(&own);
   }
   buckets_.begin(std::move(gradients), at(here_));
-  run_parts(cut, batch, loss);
+  run_parts(batch, loss);
   try {
     buckets_.finish();
   } catch (...) {
@@ -169,32 +172,30 @@ LossParts Team::operator()(const Batch& batch, DetectionLoss& loss) {
   return {result_[0], result_[1], result_[2]};
 }
 
-void Team::run_parts(const Cut& cut, const Batch& batch, const DetectionLoss& loss) {
+void Team::run_parts(const Batch& batch, const DetectionLoss& loss) {
   std::vector<std::thread> threads;
   try {
     for (index_t slot = 1; slot < here_; ++slot)
-      threads.emplace_back([this, slot, &cut, &batch, &loss] { run(slot, cut, batch, loss); });
+      threads.emplace_back([this, slot, &batch, &loss] { run(slot, batch, loss); });
   } catch (...) {  // no more threads to be had
     stop(std::current_exception());
   }
-  if (here_ > 0) run(0, cut, batch, loss);
+  if (here_ > 0) run(0, batch, loss);
   for (std::thread& thread : threads) thread.join();
 }
 
-void Team::run(index_t slot, const Cut& cut, const Batch& batch, const DetectionLoss& loss) noexcept try {
-  work(slot, cut, batch, loss);
+void Team::run(index_t slot, const Batch& batch, const DetectionLoss& loss) noexcept try {
+  work(slot, batch, loss);
 } catch (...) {
   stop(std::current_exception());
 }
 
-void Team::work(index_t slot, const Cut& cut, const Batch& batch, const DetectionLoss& loss) {
-  const core::ThreadScope scope(member(slot, cut.parts).threads());
-  Plan& plan = *plans_[at(slot)];
-  const index_t part = communicator_.rank() * cut.each() + slot;
-  const index_t begin = pictures(batch.whole)[0];
-  const index_t first = cut.first(part, batch.whole) - begin, last = cut.first(part + 1, batch.whole) - begin;
-  fill(plan.input(), std::span(batch.images).subspan(at(first), at(last - first)));
-  const std::vector<BoxTarget> targets = targets_of(batch, first, last);
+void Team::work(index_t slot, const Batch& batch, const DetectionLoss& loss) {
+  const Task& task = tasks_[at(slot)];
+  const core::ThreadScope scope(task.threads);
+  Plan& plan = *task.plan;
+  fill(plan.input(), std::span(batch.images).subspan(at(task.first), at(task.last - task.first)));
+  const std::vector<BoxTarget> targets = targets_of(batch, task.first, task.last);
   plan.forward();
   if (stopped_) return;
 

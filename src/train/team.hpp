@@ -70,11 +70,18 @@ class Team {
  private:
   class Member;
 
+  /// What a slot does with a batch.
+  struct Task {
+    Plan* plan = nullptr;
+    int threads = 1;
+    index_t first = 0, last = 0;  ///< pictures, among those of this process
+  };
+
   Member& member(index_t slot, index_t parts);
   void prepare(const Batch& batch, const Cut& cut);
-  void run_parts(const Cut& cut, const Batch& batch, const DetectionLoss& loss);
-  void run(index_t slot, const Cut& cut, const Batch& batch, const DetectionLoss& loss) noexcept;
-  void work(index_t slot, const Cut& cut, const Batch& batch, const DetectionLoss& loss);
+  void run_parts(const Batch& batch, const DetectionLoss& loss);
+  void run(index_t slot, const Batch& batch, const DetectionLoss& loss) noexcept;
+  void work(index_t slot, const Batch& batch, const DetectionLoss& loss);
   void sum(index_t slot, std::span<double> numbers) noexcept;
   void add_up();
   void stop(std::exception_ptr problem) noexcept;
@@ -87,7 +94,7 @@ class Team {
   Buckets buckets_;
   std::vector<Tensor> gradients_;                                      ///< of each slot: a part of a batch here
   std::map<std::array<index_t, 2>, std::unique_ptr<Member>> members_;  ///< by slot and parts
-  std::vector<Plan*> plans_;                                           ///< of the batch, one for each slot
+  std::vector<Task> tasks_;                                            ///< of the batch, one for each slot
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/threads.hpp"
+#include "io/digest.hpp"
 #include "io/files.hpp"
 #include "slimneck/error.hpp"
 #include "slimneck/train.hpp"
@@ -155,6 +156,16 @@ struct Trainer::Impl {
     return std::make_unique<train::Team>(model, parameters, t);
   }
 
+  [[nodiscard]] std::string other_options() const {
+    std::string text = write_hyp(options.hyp) + std::string(to_string(options.optimizer));
+    for (const bool flag : {options.box_loss == BoxLoss::eiou, options.cos_lr, options.autobalance, options.rect,
+                            options.multi_scale, options.image_weights, options.sync_bn, options.plan.exec.direct})
+      text += flag ? '1' : '0';
+    text += std::to_string(options.label_smoothing) + " " + std::to_string(options.patience);
+    for (const index_t layer : options.freeze) text += " " + std::to_string(layer);
+    return text;
+  }
+
   /// All processes train the same network on the same data with the same kernels; the first one's numbers count.
   void agree() {
     Communicator& all = *options.communicator;
@@ -162,8 +173,8 @@ struct Trainer::Impl {
                           std::string(name_of(resolve(options.plan.exec.isa))) + " kernels, " + model.name + ", data " +
                           train::fingerprint(data).substr(0, 8) + ", " + std::to_string(options.epochs) +
                           " epochs, batches of " + std::to_string(options.batch) + ", size " +
-                          std::to_string(options.img) + ", seed " + std::to_string(options.seed) +
-                          (options.sync_bn ? ", common statistics" : ""));
+                          std::to_string(options.img) + ", seed " + std::to_string(options.seed) + ", other options " +
+                          io::sha256(other_options()).substr(0, 8));
     for (Parameters::Entry& entry : parameters.entries())
       all.broadcast(
           std::as_writable_bytes(std::span(entry.value.data<float>(), static_cast<std::size_t>(entry.value.numel()))));
