@@ -9,7 +9,7 @@ set(public_core error export tensor exec version)
 set(public_kernels kernels)
 set(public_graph op graph tune parallel plan gradcheck)
 set(public_layers ops layers)
-set(public_io files model cost weights onnx image video detect)
+set(public_io files model cost weights onnx image video detect augmented)
 set(public_train hyp optim data loss metrics plot evaluate tensorboard train)
 set(public_apps slimneck)
 
