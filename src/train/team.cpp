@@ -256,7 +256,7 @@ void Team::add_up() {
 }
 
 /// Whoever waits for this part, here or elsewhere, hears of it.
-void Team::stop(std::exception_ptr problem) noexcept {
+void Team::stop(const std::exception_ptr& problem) noexcept {
   {
     const std::lock_guard lock(mutex_);
     if (!problem_) problem_ = problem;

@@ -84,7 +84,7 @@ class Team {
   void work(index_t slot, const Batch& batch, const DetectionLoss& loss);
   void sum(index_t slot, std::span<double> numbers) noexcept;
   void add_up();
-  void stop(std::exception_ptr problem) noexcept;
+  void stop(const std::exception_ptr& problem) noexcept;
 
   const Model& model_;
   Parameters& parameters_;
