@@ -77,11 +77,16 @@ void Communicator::require_agreement(const std::string& text) {
   std::vector<double> differs(static_cast<std::size_t>(size_));
   differs[static_cast<std::size_t>(rank_)] = text == first ? 0 : 1;
   all_reduce(std::span(differs));
-  if (text != first) throw Error(name(rank_) + " has '" + text + "', " + name(0) + " has '" + first + "'");
   const auto other = std::find(differs.begin(), differs.end(), 1.0);
-  if (other != differs.end())
-    throw Error(name(static_cast<int>(other - differs.begin())) + " does not agree with " + name(rank_) +
-                ", which has '" + text + "'");
+  if (other == differs.end()) return;
+  try {
+    barrier();  // nobody ends before all have heard what is wrong
+  } catch (const IoError&) {
+    // One has heard it already, and ended.
+  }
+  if (text != first) throw Error(name(rank_) + " has '" + text + "', " + name(0) + " has '" + first + "'");
+  throw Error(name(static_cast<int>(other - differs.begin())) + " does not agree with " + name(rank_) +
+              ", which has '" + text + "'");
 }
 
 }  // namespace slimneck
