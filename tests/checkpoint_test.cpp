@@ -11,6 +11,7 @@
 #include <bit>
 #include <chrono>
 #include <csignal>
+#include <initializer_list>
 #include <limits>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -197,15 +198,15 @@ TEST_CASE("a member that is missing or of another kind is named") {
     }
   }
   CHECK(refused > 100);
-  for (const auto& [key, value] : {std::pair<const char*, json>{"/history/1/lr", json::array({1, 2})},
-                                   {"/history/0/p", "x"},
-                                   {"/loss_sum/2", nullptr},
-                                   {"/tensors/bytes", -1},
-                                   {"/options/data", 3}}) {
+  for (const auto& each : {std::pair<const char*, json>{"/history/1/lr", json::array({1, 2})},
+                           {"/history/0/p", "x"},
+                           {"/loss_sum/2", nullptr},
+                           {"/tensors/bytes", -1},
+                           {"/options/data", 3}}) {
     json changed = whole;
-    changed[json::json_pointer(key)] = value;
+    changed[json::json_pointer(each.first)] = each.second;
     const std::string text = refusal(changed.dump());
-    CHECK_MESSAGE(text.starts_with("s.json: "), key);
+    CHECK_MESSAGE(text.starts_with("s.json: "), each.first);
   }
   json changed = whole;
   changed["history"][1]["lr"] = json::array({1, 2});
@@ -241,7 +242,7 @@ TEST_CASE("hostile texts are refused in little time and memory") {
 TEST_CASE("checksums are SHA-256, of texts and of files") {
   const test::TemporaryFolder folder("checkpoint");
   CHECK(io::sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  for (const std::size_t size : {1, 55, 56, 64, 1000, 3000000}) {
+  for (const std::size_t size : std::initializer_list<std::size_t>{1, 55, 56, 64, 1000, 3000000}) {
     std::string text(size, '\0');
     for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i * 7 % 251);
     CHECK(io::sha256(text) == test::sha256({text.begin(), text.end()}));
@@ -351,7 +352,7 @@ TEST_CASE("a full disk leaves the last checkpoint whole") {
   const test::TemporaryFolder folder("checkpoint");
   write(folder.path(), 1);
   write(folder.path(), 2);
-  for (const rlim_t most : {0, 1, 100, 2000, 2400}) {
+  for (const rlim_t most : std::initializer_list<rlim_t>{0, 1, 100, 2000, 2400}) {
     CAPTURE(most);
     const int code = in_child([&] {
       const rlimit limit{most, most};

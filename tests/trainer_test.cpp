@@ -176,8 +176,9 @@ TEST_CASE("a training that was interrupted at any batch is the training that was
   cases[2].name = "gradients that wait, levels that are balanced";
   cases[2].options.batch = 2;
   cases[2].options.autobalance = true;
-  for (const auto& [name, options] : cases) {
-    CAPTURE(name);
+  for (const Case& each : cases) {
+    const TrainOptions& options = each.options;
+    CAPTURE(each.name);
     Trainer whole(model, initial(model), pictures.data, &validation.data, options);
     const bool wait = options.batch == 2;
     if (wait) skip_warmup(whole);

@@ -14,8 +14,9 @@ Plan& PlanCache::at(const Shape& input) {
     found->plan.refresh();
     return found->plan;
   }
+  const Graph sized = graph_.with_inputs(std::span(&input, 1));  // throws on shapes that do not fit
   if (plans_.size() == most_) plans_.pop_back();  // before there is another one: memory is for `most` plans
-  plans_.push_front({input, Plan(graph_.with_inputs(std::span(&input, 1)), parameters_, options_)});
+  plans_.push_front({input, Plan(sized, parameters_, options_)});
   return plans_.front().plan;
 }
 
