@@ -52,7 +52,7 @@ class MpiPlace {
     folder_.text("script.sh",
                  mpirun + options + " -np 4 " + train("killed", "--sync-bn --epochs " + epochs) +
                      " >run.out 2>run.err & pid=$!\n"
-                     "while [ ! -e runs/train/killed/weights/state.1.json ] && kill -0 $pid; do sleep 0.1; done\n"
+                     "while [ ! -e runs/train/killed/weights/state.1.json ] && kill -0 $pid; do sleep 0.02; done\n"
                      "for p in $(cat /proc/$pid/task/*/children); do\n"
                      "  tr '\\0' '\\n' </proc/$p/environ | grep -qx OMPI_COMM_WORLD_RANK=2 && victim=$p\ndone\n"
                      "begin=$(date +%s)\nkill -9 $victim\n"
@@ -139,14 +139,14 @@ TEST_CASE("a process that dies takes all with it within 30 s, and they say who i
   const MpiPlace place;
   if (!can_run(place)) return;
   SUBCASE("the starter looks after its processes, and another number of them goes on to the same bytes") {
-    const Outcome outcome = place.kill_one("", "40");
+    const Outcome outcome = place.kill_one("", "24");
     CHECK(outcome.code != 0);
     CHECK(seconds_of(outcome) <= 30);
     CHECK_MESSAGE(contains(outcome.err, "rank 2"), outcome.err);
     const Outcome rest = place.shell(mpirun + ("-np 2 '" + std::string(test::program_file)) +
                                      "' train --resume runs/train/killed --workers 0 --threads 1");
     REQUIRE_MESSAGE(rest.code == 0, rest.err);
-    const Outcome alone = place.shell(place.train("alone", "--sync-bn --epochs 40"));
+    const Outcome alone = place.shell(place.train("alone", "--sync-bn --epochs 24"));
     REQUIRE_MESSAGE(alone.code == 0, alone.err);
     for (const char* file : {"weights/last.safetensors", "results.csv"})
       CHECK(place.read("killed", file) == place.read("alone", file));
