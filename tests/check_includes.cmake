@@ -7,7 +7,7 @@ set(layers core kernels graph layers io train measure apps)
 # The layer each public header speaks for; a new header gets its place here.
 set(public_core error export tensor exec version)
 set(public_kernels kernels)
-set(public_graph op graph tune plan gradcheck)
+set(public_graph op graph tune parallel plan gradcheck)
 set(public_layers ops layers)
 set(public_io files model cost weights onnx image video detect augmented)
 set(public_train hyp optim data loss metrics plot evaluate tensorboard train)
@@ -18,6 +18,7 @@ set(outside_rules
     "^(yaml-cpp/|nlohmann/|stb/|stb_|turbojpeg|zlib|openssl/)" "^(src/(io|train)|apps)/"
     "^CLI/" "^apps/"
     "^omp\\.h$" "^src/core/"
+    "^mpi\\.h$" "^src/train/mpi\\.cpp$"
     "(intrin|arm_neon|arm_sve|cpuid)\\.h$|^cuda" "^src/(core|kernels)/"
     "^(unistd|fcntl|signal|sys/.*)(\\.h)?$" "^(src/(core|io|train)|apps)/")
 

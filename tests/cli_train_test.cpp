@@ -351,7 +351,6 @@ TEST_CASE("usage errors") {
        std::vector<test::Failure>{{"--evolve", "--evolve: "},
                                   {"--evolve 300", "--evolve: "},
                                   {"--quad", "--quad: the loader makes no quads"},
-                                  {"--sync-bn", "--sync-bn: "},
                                   {"--device 0", "--device 0: networks run on the cpu"},
                                   {"--cache disk", "--cache disk: wanted ram"},
                                   {"--batch-size -1", "--batch-size -1: there is no GPU memory"},

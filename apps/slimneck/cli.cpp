@@ -40,7 +40,14 @@ namespace {
 
 }  // namespace
 
+namespace {
+bool quiet = false;
+}
+
+void be_quiet() noexcept { quiet = true; }
+
 void print(std::string_view text) {
+  if (quiet) return;
   errno = 0;
   if (!(std::cout << text)) fail_output();
 }
@@ -50,7 +57,11 @@ void flush_output() {
   if (!std::cout.flush()) fail_output();
 }
 
-void note(std::string_view line) { std::cerr << line << '\n'; }
+void complain(std::string_view line) { std::cerr << std::string(line) + '\n'; }
+
+void note(std::string_view line) {
+  if (!quiet) complain(line);
+}
 
 void note_all(const std::string& kind, const std::vector<std::string>& lines) {
   constexpr std::size_t most = 10;

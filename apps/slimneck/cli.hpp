@@ -51,6 +51,10 @@ void print(std::string_view text);
 void flush_output();
 /// A line for the person in front of it, to standard error.
 void note(std::string_view line);
+/// The same for what everybody must hear: the end of the program, and what only this process knows.
+void complain(std::string_view line);
+/// From now on print() and note() do nothing: another process says the same.
+void be_quiet() noexcept;
 /// The first of these lines, each after `kind`, and how many more there are.
 void note_all(const std::string& kind, const std::vector<std::string>& lines);
 

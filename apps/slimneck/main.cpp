@@ -7,6 +7,7 @@
 
 #include "cli.hpp"
 #include "slimneck/image.hpp"
+#include "slimneck/parallel.hpp"
 #include "slimneck/version.hpp"
 
 namespace slimneck::cli {
@@ -33,7 +34,8 @@ int openmp_threads() {
 
 std::string version() {
   return std::string("slimneck ") + SLIMNECK_VERSION_STRING + "\nISA: " + isas() +
-         "\nOpenMP: " + std::to_string(openmp_threads()) + " threads\nJPEG: " + std::string(jpeg_decoder());
+         "\nOpenMP: " + std::to_string(openmp_threads()) + " threads\nMPI: " + (has_mpi() ? "yes" : "no") +
+         "\nJPEG: " + std::string(jpeg_decoder());
 }
 
 constexpr const char* examples = R"(Examples:
@@ -71,7 +73,7 @@ std::string unknown_command(const CLI::App& last, int argc, char** argv) {
 
 /// One line, whatever the message.
 int fail(std::string message, ExitCode code) {
-  note("error: " + printable(std::move(message)));
+  complain("error: " + printable(std::move(message)));
   return code;
 }
 

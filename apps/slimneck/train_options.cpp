@@ -48,6 +48,7 @@ void each_option(const TrainArguments& a, const Visit& visit) {
   visit("optimizer", a.optimizer);
   visit("box-loss", a.box_loss);
   visit("autobalance", a.autobalance);
+  visit("sync-bn", a.sync_bn);
   visit("cos-lr", a.cos_lr);
   visit("label-smoothing", a.label_smoothing);
   visit("patience", a.patience);
@@ -77,12 +78,10 @@ const std::set<std::string>& free_options() {
 }
 
 void add_refused(CLI::App& app) {
-  for (const auto& [name, reason] : {std::pair{"--quad", "the loader makes no quads"},
-                                     {"--sync-bn", "there is one process, whose batches are whole"}})
-    refuse(app, name, reason);
+  refuse(app, "--quad", "the loader makes no quads");
   for (const auto& [name, reason] :
        {std::pair{"--evolve", "evolving hyperparameters is not offered; vary --hyp by a script"},
-        {"--local_rank", "there is one process"},
+        {"--local_rank", "mpirun -np N slimneck train starts N processes that know each other"},
         {"--bucket", "nothing is fetched or sent"},
         {"--entity", "nothing is fetched or sent"},
         {"--upload_dataset", "nothing is fetched or sent"},
@@ -124,6 +123,8 @@ void add_training_options(CLI::App& app, TrainArguments& a) {
   app.add_option("--box-loss", a.box_loss, "ciou: YOLOv5's, or eiou: Slim-Neck's (ciou)")
       ->check(one_of(std::vector<std::string_view>{"ciou", "eiou"}));
   app.add_flag("--autobalance", a.autobalance, "balance the levels' objectness losses while training");
+  app.add_flag("--sync-bn", a.sync_bn,
+               "batch norms see whole batches; any number of processes then trains the same bits");
   app.add_option("--label-smoothing", a.label_smoothing, "class targets are so much softer (0)")->check(real_in(0, 1));
   app.add_option("--patience", a.patience, "end after so many epochs without a better one; 0: never (100)")
       ->check(integer_in(0, 1000000));
@@ -213,6 +214,8 @@ TrainOptions TrainArguments::options() const {
   o.workers = std::min(workers, processors());
   o.cache_bytes = caching ? cache_bytes() : 0;
   o.plan = exec.plan(Mode::train);
+  o.communicator = communicator;
+  o.sync_bn = sync_bn;
   return o;
 }
 
@@ -275,6 +278,7 @@ TrainArguments resumed_arguments(const TrainArguments& given, const CLI::App& ap
   arguments.caching = given.caching;
   arguments.strict = given.strict;
   arguments.allow_skips = given.allow_skips;
+  arguments.communicator = given.communicator;
   arguments.resuming = true;
   arguments.resume = given.resume;
   return arguments;

@@ -24,7 +24,8 @@ struct TrainArguments {
   bool resuming = false, caching = false;  ///< --resume, --cache are there, with or without a value
   bool rect = false, nosave = false, noval = false, noautoanchor = false, noplots = false, image_weights = false,
        multi_scale = false, single_cls = false, cos_lr = false, autobalance = false, strict = false,
-       allow_skips = false;
+       allow_skips = false, sync_bn = false;
+  Communicator* communicator = nullptr;  ///< of the processes that train together
 
   void add_to(CLI::App& app);
   /// Throws UsageError when options do not go together.

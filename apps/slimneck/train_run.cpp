@@ -29,6 +29,19 @@ std::string joined(std::string yaml) {
   return yaml.substr(0, yaml.find_last_not_of(", ") + 1);
 }
 
+/// What to exit with; where the signal came to another process, as for Ctrl-C.
+int stop_code() {
+  constexpr int interrupted = 130;
+  return StopRequests::code() != 0 ? StopRequests::code() : interrupted;
+}
+
+/// Each process sees its share of the pictures.
+bool too_many_skipped(const TrainSetup& setup, const Trainer& trainer) {
+  const auto pictures = static_cast<index_t>(setup.train().samples.size());
+  return !setup.arguments().allow_skips &&
+         too_many(trainer.skipped() * setup.arguments().communicator->size(), pictures);
+}
+
 /// A trainer wants an epoch; without one it only checks what it is given.
 TrainOptions at_least_an_epoch(TrainOptions options) {
   options.epochs = std::max<index_t>(options.epochs, 1);
@@ -84,9 +97,12 @@ void TrainRun::describe() {
   note("hyperparameters: " + joined(write_hyp(o.hyp)));
   note(format("optimizer: %s(lr=%g), batches of %lld pictures, %lld batches an epoch",
               std::string(to_string(o.optimizer)).c_str(), o.hyp.lr0, ll(o.batch), ll(trainer_.batches())));
+  const Communicator& processes = *setup_.arguments().communicator;
+  if (processes.size() > 1)
+    note(format("data parallel: %d processes, the first is ", processes.size()) + processes.name(0));
   const PlanStats plan = trainer_.plan_stats();
-  note(format("memory: %.1f MiB for values of a batch, %.1f MiB workspace", mib(plan.arena_bytes),
-              mib(plan.workspace_bytes)));
+  note(format("memory: %.1f MiB for values of a %s, %.1f MiB workspace", mib(plan.arena_bytes),
+              processes.size() > 1 || o.sync_bn ? "part of a batch" : "batch", mib(plan.workspace_bytes)));
   note(format("Image sizes %lld train, %lld val\nUsing %d loader workers\nLogging results to ", ll(o.img), ll(o.img),
               o.workers) +
        folder_.string() + format("\nStarting training for %lld epochs...", ll(o.epochs)));
@@ -126,15 +142,18 @@ void TrainRun::epoch() {
   if (found) log_.validation(found->metrics);
   attempt([&] { log_.book(trainer_.state().history); });
   if (!setup_.arguments().nosave || trainer_.finished()) save(best);
-  if (StopRequests::code() != 0 && !trainer_.finished()) leave();
+  if (!trainer_.finished() && stop_requested()) leave();
 }
 
 void TrainRun::batches() {
   while (const std::optional<StepResult> done = step()) {
     after_step(*done);
-    if (StopRequests::code() != 0) leave();
+    if (stop_requested()) leave();
   }
 }
+
+/// Of any process: all end after the same batch.
+bool TrainRun::stop_requested() const { return setup_.arguments().communicator->any(StopRequests::code() != 0); }
 
 std::optional<StepResult> TrainRun::step() {
   try {
@@ -157,11 +176,10 @@ void TrainRun::after_step(const StepResult& step) {
   note_all("ignoring corrupt image/label", trainer_.batch().skipped);
   if (step.iteration < shown_batches && !setup_.arguments().noplots)
     attempt([&] { save_batch_picture(folder_, step.iteration, trainer_.batch(), setup_.train(), setup_.names()); });
-  if (const auto pictures = static_cast<index_t>(setup_.train().samples.size());
-      too_many(trainer_.skipped(), pictures) && !setup_.arguments().allow_skips) {
+  if (too_many_skipped(setup_, trainer_)) {
     save(false);
     throw Error(format("%lld of %lld pictures cannot be read any more, more than 5 %%; --allow-skips goes on",
-                       ll(trainer_.skipped()), ll(pictures)));
+                       ll(trainer_.skipped()), static_cast<long long>(setup_.train().samples.size())));
   }
 }
 
@@ -171,6 +189,7 @@ std::optional<Validation> TrainRun::validate() {
       if (StopRequests::code() != 0) throw Interrupted();
     });
   } catch (const Interrupted&) {
+    setup_.arguments().communicator->leave("stopped by a signal");  // the others wait for the validation
     leave();
   }
 }
@@ -194,10 +213,29 @@ void TrainRun::save_weights(bool best) {
 void TrainRun::leave() {
   save(false);
   if (!unsaved_.empty()) throw IoError("something could not be saved: " + unsaved_);
-  throw Stopped(StopRequests::code(),
-                format("stopped in epoch %lld after batch %lld; go on with: slimneck train --resume ",
-                       ll(trainer_.state().epoch), ll(trainer_.state().batch)) +
-                    folder_.string());
+  throw Stopped(stop_code(), format("stopped in epoch %lld after batch %lld; go on with: slimneck train --resume ",
+                                    ll(trainer_.state().epoch), ll(trainer_.state().batch)) +
+                                 folder_.string());
+}
+
+void follow(const TrainSetup& setup, const Checkpoint* checkpoint) {
+  Communicator& processes = *setup.arguments().communicator;
+  Trainer trainer(setup.model(), setup.parameters(), setup.train(), nullptr, at_least_an_epoch(setup.options()));
+  if (checkpoint != nullptr) static_cast<void>(trainer.load(*checkpoint));
+  const StopRequests requests;
+  const auto stop_when_asked = [&] {
+    if (processes.any(StopRequests::code() != 0)) throw Stopped(stop_code(), "");
+  };
+  while (!trainer.finished() && setup.options().epochs > 0) {
+    while (trainer.step()) {
+      for (const std::string& picture : trainer.batch().skipped)
+        complain("ignoring corrupt image/label: " + printable(picture));
+      if (too_many_skipped(setup, trainer)) throw Error("too many pictures cannot be read any more");
+      stop_when_asked();
+    }
+    trainer.finish_epoch(nullptr);
+    if (!trainer.finished()) stop_when_asked();
+  }
 }
 
 void TrainRun::conclude() {

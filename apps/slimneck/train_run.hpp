@@ -36,6 +36,7 @@ class TrainRun {
   std::optional<Validation> validate();
   void save(bool best);
   void save_weights(bool best);
+  [[nodiscard]] bool stop_requested() const;
   [[noreturn]] void leave();
   void conclude();
   [[nodiscard]] std::filesystem::path weights(const std::string& name) const;
@@ -52,6 +53,10 @@ class TrainRun {
   index_t first_epoch_ = 0;
   std::string unsaved_;  ///< why something could not be saved
 };
+
+/// What the processes beside the first one do: they train with it, and leave the rest to it. Goes on from a checkpoint
+/// where there is one.
+void follow(const TrainSetup& setup, const Checkpoint* checkpoint = nullptr);
 
 /// Looks at the weights of the best epoch once more, and writes what is told of the whole run.
 void finish_training(const TrainSetup& setup, const std::filesystem::path& folder, const TrainState& state,

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -130,6 +131,7 @@ struct Batch {
   std::vector<index_t> indices;      ///< of the samples that were asked for (mosaics have three more)
   std::vector<Letterbox> geometry;   ///< without augmentation: how each file's picture came into its input; the gain is
                                      ///< the height's, and boxes go back as (x - pad) / gain
+  index_t whole = 0;                 ///< pictures of the whole batch; more than `images` with LoaderOptions::part
   std::vector<std::string> skipped;  ///< "FILE: cause" of pictures that could not be read, each once in a loader's life
 };
 
@@ -147,6 +149,10 @@ struct LoaderOptions {
   std::uint64_t seed = 0;         ///< of everything that is drawn
   int workers = 0;                ///< threads that work ahead of the caller; 0: it does all by itself
   std::uint64_t cache_bytes = 0;  ///< pictures are kept decoded and scaled while they fit into so much memory
+  /// Only a part of each batch is made: of a batch of `pictures` those from the first number up to the second one. It
+  /// is what the whole batch has there, except that a picture that cannot be read leaves its place empty, grey and
+  /// without labels, so that parts do not depend on each other. Absent: the whole.
+  std::function<std::array<index_t, 2>(index_t pictures)> part = {};
 };
 
 /// Makes batches. What they hold is a pure function of the data, the options and the epoch: neither the number of

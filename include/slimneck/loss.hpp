@@ -73,6 +73,13 @@ struct LossParts {
   friend bool operator==(const LossParts&, const LossParts&) = default;  ///< equal in every part
 };
 
+/// What the loss of a part of a batch needs of the whole batch, and what it gives for it.
+struct BatchShare {
+  index_t batch = 0;               ///< pictures of the whole batch
+  std::vector<double> pairs;       ///< responsible pairs of the whole batch in each level
+  std::vector<double> objectness;  ///< each level's objectness loss without gains, as far as this part makes it
+};
+
 /// A (cell, anchor) pair that is responsible for a label.
 struct Match {
   int image = 0, anchor = 0, cell_y = 0, cell_x = 0, cls = 0;  ///< where the prediction lies; the label's class
@@ -95,6 +102,14 @@ class SLIMNECK_EXPORT DetectionLoss {
   LossParts operator()(std::span<const View<const T>> heads, std::span<const BoxTarget> targets,
                        std::span<const View<T>> gradients = {});
 
+  /// As the above for a part of a batch: losses and gradients are this part's share of the whole batch's, and their
+  /// sums over the parts are what the whole batch gives. The balance is not moved: rebalance() does it.
+  template <class T>
+  LossParts part(std::span<const View<const T>> heads, std::span<const BoxTarget> targets,
+                 std::span<const View<T>> gradients, BatchShare& share) const;
+  /// Moves the balance, with autobalance, by the objectness losses of a whole batch.
+  void rebalance(std::span<const double> objectness);
+
   /// The pairs of one level with rows x columns cells, in YOLOv5's order: by neighbour, anchor, target.
   template <class T>
   [[nodiscard]] std::vector<Match> match(std::size_t level, index_t rows, index_t columns,
@@ -106,8 +121,10 @@ class SLIMNECK_EXPORT DetectionLoss {
  private:
   template <class T>
   LossParts level_loss(std::size_t level, View<const T> head, std::span<const BoxTarget> targets,
-                       const View<T>* gradient, double& objectness) const;
-  void rebalance(std::span<const double> objectness);
+                       const View<T>* gradient, const BatchShare& share, double& objectness) const;
+  template <class T>
+  void check(std::span<const View<const T>> heads, std::span<const BoxTarget> targets,
+             std::span<const View<T>> gradients) const;
 
   std::vector<std::vector<double>> anchors_;  ///< in cells
   std::vector<index_t> strides_;

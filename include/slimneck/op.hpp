@@ -14,6 +14,7 @@
 
 namespace slimneck {
 
+class BatchPart;
 class GradientContext;
 struct Node;
 struct Recipe;
@@ -120,6 +121,7 @@ struct Target {
   bool train = false;     ///< weights are prepared in every run
   /// Of a step: the kernel that was chosen for it, by name. Empty, or a name that does not suit: the op's own choice.
   std::string_view kernel = {};
+  BatchPart* part = nullptr;  ///< of a plan for a part of a batch
 };
 
 /// What a kernel is called with. Channels are physical: under a channel map with holes there are more of them than the

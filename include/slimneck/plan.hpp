@@ -19,6 +19,8 @@ namespace graph {
 class PackedStore;
 }
 
+class BatchPart;
+
 /// Owns the parameters and the state of a graph by name, in logical order (OIHW), and one gradient for each parameter.
 /// Plans of any shape share one Parameters; each backward adds to the gradients.
 class SLIMNECK_EXPORT Parameters {
@@ -104,6 +106,8 @@ struct PlanOptions {
   std::vector<std::string> without = {};
   /// Likewise: concat, slice and channel shuffle copy their channels instead of being bookkeeping.
   bool copy_channels = false;
+  /// Training: the plan works on a part of a batch, beside others. Must outlive the plan.
+  BatchPart* part = nullptr;
 };
 
 /// One step of a plan: a kernel, or a movement where memory could not be shared.

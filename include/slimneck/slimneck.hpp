@@ -15,6 +15,7 @@
 #include "slimneck/model.hpp"
 #include "slimneck/onnx.hpp"
 #include "slimneck/optim.hpp"
+#include "slimneck/parallel.hpp"
 #include "slimneck/plot.hpp"
 #include "slimneck/tensorboard.hpp"
 #include "slimneck/train.hpp"

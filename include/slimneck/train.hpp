@@ -32,6 +32,7 @@
 #include "slimneck/metrics.hpp"
 #include "slimneck/model.hpp"
 #include "slimneck/optim.hpp"
+#include "slimneck/parallel.hpp"
 #include "slimneck/plan.hpp"
 
 namespace slimneck {
@@ -56,6 +57,11 @@ struct TrainOptions {
   int workers = 0;                               ///< threads that prepare batches; see LoaderOptions
   std::uint64_t cache_bytes = 0;                 ///< see LoaderOptions
   PlanOptions plan;                              ///< how the network runs; its mode is set here
+  /// Processes that train together, each on its part of every batch; absent: one. Must outlive the trainer.
+  Communicator* communicator = nullptr;
+  /// Batch norms see the whole batch: it is cut into 8 parts of one size (4, 2 or 1 where its pictures do not allow
+  /// more), of which each process takes as many. What comes out does not depend on the number of processes.
+  bool sync_bn = false;
 };
 
 /// What came of one batch.
@@ -153,7 +159,8 @@ class SLIMNECK_EXPORT Trainer {
   /// Evaluates the average. `after_batch` as in EvaluateOptions; it may throw to end it.
   Validation validate(const std::function<void(const Batch&, std::span<const Judged>)>& after_batch = {});
 
-  /// Books the epoch that is over, and goes to the next one. True when no epoch before had a better fitness. Without a
+  /// Books the epoch that is over, and goes to the next one. With several processes all take what the first one, which
+  /// alone validates, gives here: they wait for it. True when no epoch before had a better fitness. Without a
   /// validation the epoch counts as the best.
   bool finish_epoch(const Validation* validation);
 

@@ -11,6 +11,7 @@
 #include "graph/program.hpp"
 #include "graph/rewrite.hpp"
 #include "kernels/dispatch.hpp"
+#include "slimneck/parallel.hpp"
 
 namespace slimneck::graph {
 
@@ -51,6 +52,7 @@ Target target_of(const PlanOptions& options) {
   target.isa = kernels::resolve(exec.isa);
   target.threads = exec.threads > 0 ? exec.threads : core::max_threads();
   target.direct = exec.direct;
+  target.part = options.part;
   if (exec.reference)
     target.block = 1;
   else if (exec.block > 0)
@@ -67,7 +69,13 @@ void check_names(const std::vector<std::string>& without) {
       throw Error("there is no rewrite '" + name + "' that a plan can do without");
 }
 
+/// Parts of a batch that share the statistics of batch norms.
+index_t parts_of(const PlanOptions& options) {
+  return options.part != nullptr && options.mode == Mode::train ? options.part->parts() : 1;
+}
+
 bool left_out(const Rewrite& rewrite, const PlanOptions& options) {
+  if (parts_of(options) > 1 ? rewrite.hides_statistics : rewrite.share != nullptr) return true;
   return !rewrite.always && (options.exec.reference || std::find(options.without.begin(), options.without.end(),
                                                                  rewrite.name) != options.without.end());
 }
@@ -75,7 +83,7 @@ bool left_out(const Rewrite& rewrite, const PlanOptions& options) {
 void rewrite(Program& program, const PlanOptions& options, bool late) {
   for (const Rewrite& r : rewrites()) {
     if (r.late != late || left_out(r, options)) continue;
-    program.graph = r.apply(program.graph, options.mode);
+    program.graph = r.share ? r.share(program.graph, parts_of(options)) : r.apply(program.graph, options.mode);
     program.rewrites.emplace_back(r.name);
   }
 }

@@ -1,6 +1,7 @@
 #include "slimneck/plan.hpp"
 
 #include <chrono>
+#include <utility>
 
 #include "core/threads.hpp"
 #include "graph/explain.hpp"
@@ -8,7 +9,9 @@
 #include "graph/packed_store.hpp"
 #include "graph/program.hpp"
 #include "graph/report.hpp"
+#include "graph/rewrite.hpp"
 #include "slimneck/kernels.hpp"
+#include "slimneck/parallel.hpp"
 
 namespace slimneck {
 
@@ -32,8 +35,31 @@ struct Plan::Impl {
     persistent = bytes_of(program.persistent_bytes);
     take_packed();
     workspace = bytes_of(program.workspace_bytes);
+    if (options.part != nullptr && !options.part->leads()) drop_updates();
+    find_complete();
     for (std::vector<graph::Step>* steps : {&program.refresh, &program.forward, &program.backward})
       for (graph::Step& step : *steps) bind(step);
+  }
+
+  /// The plans of the parts of a batch share the parameters: one of them alone moves running statistics.
+  void drop_updates() {
+    const graph::Readers readers(program.graph);
+    std::vector<char> drop(at(program.graph.size()), 0);
+    for (const Update& u : program.graph.updates()) drop[at(u.value.node)] = 1;
+    for (int i = 0; i < program.graph.size(); ++i)
+      for (int k = 0; k < static_cast<int>(program.graph.node(i).shapes.size()); ++k)
+        for (const int reader : readers.of({i, k}))
+          if (reader >= 0) drop[at(i)] = 0;
+    std::erase_if(program.forward, [&](const graph::Step& step) {
+      return step.kind == graph::Step::Kind::assign || (step.node >= 0 && drop[at(step.node)]);
+    });
+  }
+
+  /// The last step that adds to the gradient of each parameter.
+  void find_complete() {
+    std::vector<char> seen(params.entries().size(), 0);
+    for (auto step = program.backward.rbegin(); step != program.backward.rend(); ++step)
+      if (step->kind == graph::Step::Kind::accumulate) step->completes = !std::exchange(seen[at(step->entry)], char{1});
   }
 
   /// Training writes its packed forms in every run, so they are its own.
@@ -121,16 +147,24 @@ struct Plan::Impl {
         Parameters::Entry& entry = params.entries()[at(step.entry)];
         const bool add = step.kind == Kind::accumulate;
         graph::unpack<T>(step.in_views[0].as<const T>(), program.places[at(step.in[0].index)].layout, program.target,
-                         add ? params.gradient<T>(entry) : entry.value.view<T>(), add);
+                         add ? gradient<T>(entry) : entry.value.view<T>(), add);
+        if (step.completes && options.part != nullptr) options.part->complete(step.entry);
         break;
       }
     }
+  }
+
+  template <class T>
+  [[nodiscard]] View<T> gradient(const Parameters::Entry& entry) noexcept {
+    if (options.part == nullptr) return params.gradient<T>(entry);
+    return View<T>(options.part->gradients().data<T>() + entry.gradient_offset, entry.value.shape());
   }
 
   /// spans: one for each step, or null.
   void run_all(const std::vector<graph::Step>& steps, Timeline::Span* spans) noexcept {
     const core::ThreadScope threads(program.target.threads);
     for (const graph::Step& step : steps) {
+      if (options.part != nullptr && options.part->stopped()) return;
       if (spans) spans->begin = now();
       if (options.exec.dtype == DType::f64)
         run<double>(step);
@@ -208,7 +242,8 @@ void Plan::refresh() {
 void Plan::forward(Timeline* timeline) noexcept {
   impl_->run_all(impl_->program.forward, impl_->spans(timeline, 0));
   // Inference plans fold running statistics when parameters change, and these just did.
-  if (impl_->options.mode == Mode::train && !impl_->program.graph.updates().empty()) impl_->params.touch();
+  const bool leads = impl_->options.part == nullptr || impl_->options.part->leads();
+  if (leads && impl_->options.mode == Mode::train && !impl_->program.graph.updates().empty()) impl_->params.touch();
 }
 
 void Plan::backward(Timeline* timeline) noexcept {

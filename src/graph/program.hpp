@@ -73,6 +73,7 @@ struct Step {
   std::string why;         ///< of a gather
   std::vector<Operand> in, out;
   int entry = -1;
+  bool completes = false;  ///< an accumulate, the last one of its entry
   KernelFunction run = nullptr;
   std::vector<index_t> list;
 

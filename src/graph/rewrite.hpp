@@ -14,7 +14,11 @@ struct Rewrite {
   std::string_view name;
   bool always = false;  ///< also for reference plans: what the mode means rather than what makes it fast
   bool late = false;    ///< after differentiation
+  /// Batch norms are inside something else afterwards: not where the parts of a batch share their statistics.
+  bool hides_statistics = false;
   Graph (*apply)(const Graph&, Mode) = nullptr;
+  /// Instead of apply: only for plans of one of so many parts of a batch that share their statistics.
+  Graph (*share)(const Graph&, index_t parts) = nullptr;
 };
 
 /// Builds the rewritten graph node by node. Sources are copied first, so a pattern may be emitted where its first node

@@ -52,6 +52,14 @@ HeightWidth rectangle(double flattest, double narrowest, const LoaderOptions& op
   return {extent(narrowest < 1 ? narrowest : 1), extent(flattest > 1 ? 1 / flattest : 1)};
 }
 
+/// Grey and without labels in the place of a picture that cannot be read.
+void leave_empty(Made& made, const HeightWidth& shape) {
+  constexpr Colour grey{114, 114, 114};
+  made.image = Image(shape[1], shape[0], grey);
+  made.targets.clear();
+  made.usable = true;
+}
+
 }  // namespace
 
 class Loader::Impl {
@@ -83,6 +91,8 @@ class Loader::Impl {
   void draw_order(index_t epoch);
   Made make(index_t epoch, index_t position);
   void add(Made& made, std::size_t sample, Batch& batch);
+  [[nodiscard]] index_t end_of(index_t position) const noexcept;
+  [[nodiscard]] bool wanted(index_t position) const;
 
   const DataSet& data_;
   const LoaderOptions options_;
@@ -149,10 +159,12 @@ void Loader::Impl::begin_epoch(index_t epoch, index_t first) {
 }
 
 Made Loader::Impl::make(index_t epoch, index_t position) {
+  if (!wanted(position)) return {};
   const index_t batch = position / options_.batch;
-  if (!options_.augment) return maker_.plain(order_[static_cast<std::size_t>(position)], shape(batch));
-  Made made = maker_.augmented(order_, epoch, position, shape(batch));
-  if (!options_.multi_scale) return made;
+  Made made = options_.augment ? maker_.augmented(order_, epoch, position, shape(batch))
+                               : maker_.plain(order_[static_cast<std::size_t>(position)], shape(batch));
+  if (!made.usable && options_.part) leave_empty(made, shape(batch));
+  if (!made.usable || !options_.multi_scale) return made;
   const index_t size = multi_scale_size(options_.img, options_.stride, options_.seed, epoch, batch);
   // Whole numbers: rounded up from a quotient, the longer side would sometimes be a stride longer than `size`.
   const index_t unit = std::max(made.image.width, made.image.height) * options_.stride;
@@ -179,17 +191,30 @@ void Loader::Impl::add(Made& made, std::size_t sample, Batch& batch) {
 bool Loader::Impl::next(Batch& batch) {
   if (!ahead_) throw ShapeError("Loader: next() without begin_epoch()");
   batch = {};
-  while (batch.images.empty() && position_ < samples())
-    for (const index_t end = std::min((position_ / options_.batch + 1) * options_.batch, samples()); position_ < end;) {
+  while (batch.whole == 0 && position_ < samples())
+    for (const index_t begin = position_, end = end_of(position_); position_ < end;) {
       const std::size_t sample = order_[static_cast<std::size_t>(position_++)];
       Made made = ahead_->take();
       add(made, sample, batch);
+      if (position_ == end) batch.whole = options_.part ? end - begin : static_cast<index_t>(batch.images.size());
     }
-  delivered_ = delivered_ || !batch.images.empty();
+  delivered_ = delivered_ || batch.whole > 0;
   if (!delivered_)
     throw FormatError(data_.name + ": none of its " + std::to_string(samples()) +
                       " pictures can be read: " + first_failure_);
-  return !batch.images.empty();
+  return batch.whole > 0;
+}
+
+index_t Loader::Impl::end_of(index_t position) const noexcept {
+  return std::min((position / options_.batch + 1) * options_.batch, samples());
+}
+
+/// Is the position in the part of its batch?
+bool Loader::Impl::wanted(index_t position) const {
+  if (!options_.part) return true;
+  const index_t begin = position / options_.batch * options_.batch;
+  const auto [first, last] = options_.part(end_of(position) - begin);
+  return position >= begin + first && position < begin + last;
 }
 
 std::string Loader::Impl::cache_message() const {

@@ -107,13 +107,14 @@ std::vector<Match> DetectionLoss::match(std::size_t level, index_t rows, index_t
 
 template <class T>
 LossParts DetectionLoss::level_loss(std::size_t level, View<const T> head, std::span<const BoxTarget> targets,
-                                    const View<T>* gradient, double& objectness) const {
+                                    const View<T>* gradient, const BatchShare& share, double& objectness) const {
   const std::vector<double>& anchors = anchors_[level];
   const index_t count = static_cast<index_t>(anchors.size()) / 2, per_anchor = classes_ + 5;
   const Shape& s = head.shape;
-  const double batch = static_cast<double>(s.n);
   const std::vector<Match> matches = match<T>(level, s.h, s.w, targets);
-  const double pairs = static_cast<double>(matches.size());
+  const bool whole = share.pairs.empty();
+  const double batch = static_cast<double>(whole ? s.n : share.batch);
+  const double pairs = whole ? static_cast<double>(matches.size()) : share.pairs[level];
   const Head<const T> x{head, per_anchor};
   const Head<T> dx{gradient ? *gradient : View<T>{}, per_anchor};
   LossParts parts;
@@ -141,7 +142,7 @@ LossParts DetectionLoss::level_loss(std::size_t level, View<const T> head, std::
     }
   }
 
-  const double cells = static_cast<double>(goal.numel());
+  const double cells = batch * static_cast<double>(count * s.h * s.w);
   const double slope = batch * options_.obj * balance_[level] / cells;
   std::vector<double> sums(static_cast<std::size_t>(s.n));  // one for each image, so that the order of adding is fixed
 #pragma omp parallel for schedule(static)
@@ -164,8 +165,8 @@ LossParts DetectionLoss::level_loss(std::size_t level, View<const T> head, std::
 }
 
 template <class T>
-LossParts DetectionLoss::operator()(std::span<const View<const T>> heads, std::span<const BoxTarget> targets,
-                                    std::span<const View<T>> gradients) {
+void DetectionLoss::check(std::span<const View<const T>> heads, std::span<const BoxTarget> targets,
+                          std::span<const View<T>> gradients) const {
   const std::size_t levels = anchors_.size();
   if (heads.size() != levels || (!gradients.empty() && gradients.size() != levels))
     throw ShapeError("loss: " + std::to_string(heads.size()) + " heads and " + std::to_string(gradients.size()) +
@@ -183,21 +184,39 @@ LossParts DetectionLoss::operator()(std::span<const View<const T>> heads, std::s
       throw ShapeError("loss: a target of image " + std::to_string(t.image) + " and class " + std::to_string(t.cls) +
                        " in a batch of " + std::to_string(heads[0].shape.n) + " with " + std::to_string(classes_) +
                        " classes");
+}
 
+template <class T>
+LossParts DetectionLoss::part(std::span<const View<const T>> heads, std::span<const BoxTarget> targets,
+                              std::span<const View<T>> gradients, BatchShare& share) const {
+  check(heads, targets, gradients);
+  const std::size_t levels = anchors_.size();
+  if (!share.pairs.empty() && share.pairs.size() != levels)
+    throw ShapeError("loss: " + std::to_string(share.pairs.size()) + " numbers of pairs for " + std::to_string(levels) +
+                     " levels");
   LossParts parts;
-  std::vector<double> objectness(levels);
+  share.objectness.assign(levels, 0);
   for (std::size_t level = 0; level < levels; ++level) {
     const View<T>* gradient = gradients.empty() ? nullptr : &gradients[level];
-    const LossParts own = level_loss<T>(level, heads[level], targets, gradient, objectness[level]);
+    const LossParts own = level_loss<T>(level, heads[level], targets, gradient, share, share.objectness[level]);
     parts.box += own.box;
     parts.obj += own.obj;
     parts.cls += own.cls;
   }
-  if (options_.autobalance && !gradients.empty()) rebalance(objectness);
+  return parts;
+}
+
+template <class T>
+LossParts DetectionLoss::operator()(std::span<const View<const T>> heads, std::span<const BoxTarget> targets,
+                                    std::span<const View<T>> gradients) {
+  BatchShare whole;
+  const LossParts parts = part(heads, targets, gradients, whole);
+  if (!gradients.empty()) rebalance(whole.objectness);
   return parts;
 }
 
 void DetectionLoss::rebalance(std::span<const double> objectness) {
+  if (!options_.autobalance) return;
   for (std::size_t level = 0; level < balance_.size(); ++level)
     balance_[level] = balance_[level] * 0.9999 + 0.0001 / objectness[level];
   const auto sixteen = std::find(strides_.begin(), strides_.end(), index_t{16});
@@ -209,6 +228,10 @@ template LossParts DetectionLoss::operator()<float>(std::span<const View<const f
                                                     std::span<const View<float>>);
 template LossParts DetectionLoss::operator()<double>(std::span<const View<const double>>, std::span<const BoxTarget>,
                                                      std::span<const View<double>>);
+template LossParts DetectionLoss::part<float>(std::span<const View<const float>>, std::span<const BoxTarget>,
+                                              std::span<const View<float>>, BatchShare&) const;
+template LossParts DetectionLoss::part<double>(std::span<const View<const double>>, std::span<const BoxTarget>,
+                                               std::span<const View<double>>, BatchShare&) const;
 template std::vector<Match> DetectionLoss::match<float>(std::size_t, index_t, index_t,
                                                         std::span<const BoxTarget>) const;
 template std::vector<Match> DetectionLoss::match<double>(std::size_t, index_t, index_t,

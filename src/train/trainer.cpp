@@ -2,11 +2,14 @@
 #include <cmath>
 
 #include "core/threads.hpp"
+#include "io/digest.hpp"
 #include "io/files.hpp"
 #include "slimneck/error.hpp"
 #include "slimneck/train.hpp"
+#include "slimneck/version.hpp"
 #include "train/checkpoint.hpp"
 #include "train/stopwatch.hpp"
+#include "train/team.hpp"
 #include "train/tensors.hpp"
 
 namespace slimneck {
@@ -27,7 +30,7 @@ const TrainOptions& checked(const TrainOptions& o, const Model& model, const Dat
   return o;
 }
 
-LoaderOptions loader_options(const TrainOptions& o, index_t stride) {
+LoaderOptions loader_options(const TrainOptions& o, index_t stride, const train::Team* team) {
   LoaderOptions loader;
   loader.batch = o.batch;
   loader.img = o.img;
@@ -40,6 +43,7 @@ LoaderOptions loader_options(const TrainOptions& o, index_t stride) {
   loader.seed = o.seed;
   loader.workers = o.workers;
   loader.cache_bytes = o.cache_bytes;
+  if (team != nullptr) loader.part = [team](index_t pictures) { return team->pictures(pictures); };
   return loader;
 }
 
@@ -50,6 +54,8 @@ LossOptions loss_options(const TrainOptions& o, const Model& model) {
   loss.autobalance = o.autobalance;
   return loss;
 }
+
+index_t processes(const TrainOptions& o) { return o.communicator != nullptr ? o.communicator->size() : 1; }
 
 PlanOptions plan_options(const TrainOptions& o, Mode mode) {
   PlanOptions plan = o.plan;
@@ -114,7 +120,8 @@ struct Trainer::Impl {
         model(m),
         data(d),
         parameters(initial),
-        loader(d, loader_options(o, m.max_stride())),
+        team(make_team()),
+        loader(d, loader_options(o, m.max_stride(), team.get())),
         schedule(o.hyp, o.epochs, loader.batches(), o.batch, o.cos_lr),
         frozen(frozen_names(m, initial, o)),
         optimizer(parameters, optimizer_options(o, schedule.weight_decay(), frozen)),
@@ -126,10 +133,49 @@ struct Trainer::Impl {
     state.data = train::fingerprint(data);
     Shape last;
     for (index_t i = 0; i < loader.batches(); ++i) {
-      const Shape shape = smallest_batch(i);
+      const Shape shape = shape_of_part(smallest_batch(i));
       if (shape != last) require_statistics(model.graph, shape);  // most are as the one before
       last = shape;
     }
+  }
+
+  /// Several processes, or one that works as several would.
+  [[nodiscard]] std::unique_ptr<train::Team> make_team() {
+    if (processes(options) == 1 && !options.sync_bn) return nullptr;
+    if (processes(options) > 1) agree();
+    train::TeamOptions t;
+    t.plan = plan_options(options, Mode::train);
+    t.communicator = options.communicator;
+    t.sync_bn = options.sync_bn;
+    t.batch = std::min(options.batch, static_cast<index_t>(data.samples.size()));
+    t.most_plans = most_plans;
+    t.dead = model_stats(model).dead;
+    return std::make_unique<train::Team>(model, parameters, t);
+  }
+
+  [[nodiscard]] std::string other_options() const {
+    std::string text = write_hyp(options.hyp) + std::string(to_string(options.optimizer));
+    for (const bool flag : {options.box_loss == BoxLoss::eiou, options.cos_lr, options.autobalance, options.rect,
+                            options.multi_scale, options.image_weights, options.sync_bn, options.plan.exec.direct})
+      text += flag ? '1' : '0';
+    text += std::to_string(options.label_smoothing) + " " + std::to_string(options.patience);
+    for (const index_t layer : options.freeze) text += " " + std::to_string(layer);
+    return text;
+  }
+
+  /// All processes train the same network on the same data with the same kernels; the first one's numbers count.
+  void agree() {
+    Communicator& all = *options.communicator;
+    all.require_agreement(std::string("slimneck ") + SLIMNECK_VERSION_STRING + " with " +
+                          std::string(name_of(resolve(options.plan.exec.isa))) + " kernels, " + model.name + ", data " +
+                          train::fingerprint(data).substr(0, 8) + ", " + std::to_string(options.epochs) +
+                          " epochs, batches of " + std::to_string(options.batch) + ", size " +
+                          std::to_string(options.img) + ", seed " + std::to_string(options.seed) + ", other options " +
+                          io::sha256(other_options()).substr(0, 8));
+    for (Parameters::Entry& entry : parameters.entries())
+      all.broadcast(
+          std::as_writable_bytes(std::span(entry.value.data<float>(), static_cast<std::size_t>(entry.value.numel()))));
+    parameters.touch();
   }
 
   /// For full batches and for the last, shorter one: each may need gigabytes, and is made again in a part of a step.
@@ -175,6 +221,9 @@ struct Trainer::Impl {
     const bool any = std::any_of(weights.begin(), weights.end(), [](double w) { return w > 0; });
     return any ? weights : std::vector<double>{};
   }
+
+  [[nodiscard]] Shape shape_of_part(const Shape& whole) const { return team ? team->part_of(whole) : whole; }
+  Plan& full_plan() { return team ? team->plan(full_batch()) : plans.at(full_batch()); }
 
   Plan& filled_plan() {
     const Image& first = batch.images.front();
@@ -225,12 +274,23 @@ struct Trainer::Impl {
     throw Error(text);
   }
 
-  void train_on_batch(StepResult& result) {
-    const core::ThreadScope scope(options.plan.exec.threads);
+  LossParts train_whole() {
     Plan& plan = filled_plan();
     plan.forward();
-    result.loss = measure(plan);
+    const LossParts parts = measure(plan);
     plan.backward();
+    return parts;
+  }
+
+  LossParts train_in_parts() {
+    const LossParts parts = (*team)(batch, loss);
+    if (!std::isfinite(parts.sum())) fail(first_bad_value({}), "the loss");
+    return parts;
+  }
+
+  void train_on_batch(StepResult& result) {
+    const core::ThreadScope scope(options.plan.exec.threads);
+    result.loss = team ? train_in_parts() : train_whole();
     const double norm = optimizer.gradient_norm();
     if (!std::isfinite(norm)) fail(first_bad_gradient(), "the norm of the gradients");
     result.rates = schedule.at(state.iteration, state.epoch);
@@ -266,6 +326,29 @@ struct Trainer::Impl {
     return fitness;
   }
 
+  /// What the first process found out is what all go on with. Was there a validation?
+  [[nodiscard]] bool share(EpochResult& row, std::vector<double>& class_fitness, bool validated) const {
+    if (processes(options) == 1) return validated;
+    std::vector<double> numbers{validated ? 1.0 : 0.0,
+                                static_cast<double>(class_fitness.size()),
+                                row.val.box,
+                                row.val.obj,
+                                row.val.cls,
+                                row.p,
+                                row.r,
+                                row.map50,
+                                row.map50_95};
+    options.communicator->broadcast(std::as_writable_bytes(std::span(numbers)));
+    class_fitness.resize(static_cast<std::size_t>(numbers[1]));
+    options.communicator->broadcast(std::as_writable_bytes(std::span(class_fitness)));
+    row.val = {numbers[2], numbers[3], numbers[4]};
+    row.p = numbers[5];
+    row.r = numbers[6];
+    row.map50 = numbers[7];
+    row.map50_95 = numbers[8];
+    return numbers[0] > 0;
+  }
+
   /// Throws FormatError when the state cannot be one of this training.
   void check(const TrainState& s, const std::string& name) const {
     const auto require = [&](bool good, const char* what) {
@@ -289,6 +372,7 @@ struct Trainer::Impl {
   const Model model;
   const DataSet& data;
   Parameters parameters;
+  std::unique_ptr<train::Team> team;  ///< none where one process works on whole batches
   Loader loader;
   Schedule schedule;
   std::vector<std::string> frozen;
@@ -319,8 +403,10 @@ std::optional<StepResult> Trainer::step() {
   if (!impl_->loader.next(impl_->batch)) return std::nullopt;
   result.wait_ms = watch.lap();
   result.labels = static_cast<index_t>(impl_->batch.targets.size());
-  result.height = impl_->batch.images.front().height;
-  result.width = impl_->batch.images.front().width;
+  if (!impl_->batch.images.empty()) {
+    result.height = impl_->batch.images.front().height;
+    result.width = impl_->batch.images.front().width;
+  }
   impl_->train_on_batch(result);
   impl_->count(result);
   result.step_ms = watch.lap();
@@ -356,9 +442,10 @@ bool Trainer::finish_epoch(const Validation* validation) {
     row.map50_95 = m.map50_95;
     s.class_fitness = impl_->fitness_of_classes(m);
   }
-  const bool best = validation == nullptr || row.fitness() >= s.best_fitness;
+  const bool validated = impl_->share(row, s.class_fitness, validation != nullptr);
+  const bool best = !validated || row.fitness() >= s.best_fitness;
   if (best) s.best_epoch = s.epoch;
-  if (best && validation != nullptr) s.best_fitness = row.fitness();
+  if (best && validated) s.best_fitness = row.fitness();
   s.history.push_back(row);
   ++s.epoch;
   s.batch = 0;
@@ -377,7 +464,7 @@ const TrainState& Trainer::state() const noexcept { return impl_->state; }
 const Model& Trainer::model() const noexcept { return impl_->model; }
 const Parameters& Trainer::average() const noexcept { return impl_->ema.parameters(); }
 Parameters& Trainer::parameters() noexcept { return impl_->parameters; }
-PlanStats Trainer::plan_stats() { return impl_->plans.at(impl_->full_batch()).stats(); }
+PlanStats Trainer::plan_stats() { return impl_->full_plan().stats(); }
 index_t Trainer::skipped() const noexcept { return impl_->loader.skipped(); }
 
 void Trainer::save(const std::filesystem::path& folder, const std::map<std::string, std::string>& options) {
@@ -398,6 +485,9 @@ std::vector<std::string> Trainer::load(const Checkpoint& checkpoint) {
   const TrainState& s = checkpoint.state;
   const std::string name = checkpoint.folder.string();
   impl_->check(s, name);
+  if (processes(impl_->options) > 1)
+    impl_->options.communicator->require_agreement("the checkpoint " + s.tensors_sha256.substr(0, 8) + " after batch " +
+                                                   std::to_string(s.iteration));
   const bool pending = Impl::pending(s);
   const SafeTensors file = train::read_tensors(checkpoint);
   train::restore_tensors(train::kept_tensors(impl_->parameters, impl_->ema, impl_->optimizer, pending), file);

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "slimneck/kernels.hpp"
+#include "kernels/norm/halves.hpp"
 
 namespace slimneck::kernels {
 
@@ -115,6 +115,36 @@ void bn_bwd(View<const T> dy, View<const T> x, View<const T> mean, View<const T>
   }
 }
 
+template <class T>
+void bn_bwd_sums(View<const T> dy, View<const T> x, View<const T> mean, View<const T> var, View<T> dgamma,
+                 View<T> dbeta, double eps) noexcept {
+#pragma omp parallel for schedule(static)
+  for (index_t c = 0; c < x.shape.c; ++c) {
+    const double m = channel(mean, c), q = 1 / std::sqrt(channel(var, c) + eps);
+    const auto gradient = [&](index_t n, index_t h, index_t w) { return static_cast<double>(dy.at(n, c, h, w)); };
+    dgamma.at(0, c, 0, 0) = static_cast<T>(sum_over(x.shape, [&](index_t n, index_t h, index_t w) {
+      return gradient(n, h, w) * (static_cast<double>(x.at(n, c, h, w)) - m) * q;
+    }));
+    dbeta.at(0, c, 0, 0) = static_cast<T>(sum_over(x.shape, gradient));
+  }
+}
+
+template <class T>
+void bn_bwd_x(View<const T> dy, View<const T> x, View<const T> mean, View<const T> var, View<const T> gamma,
+              View<const T> dgamma, View<const T> dbeta, View<T> dx, double eps) noexcept {
+  const double count = divisor(x.shape);
+#pragma omp parallel for collapse(2) schedule(static)
+  for (index_t n = 0; n < x.shape.n; ++n)
+    for (index_t c = 0; c < x.shape.c; ++c) {
+      const double m = channel(mean, c), q = 1 / std::sqrt(channel(var, c) + eps), scale = channel(gamma, c) * q;
+      const double constant = channel(dbeta, c) / count, linear = channel(dgamma, c) / count * q;
+      for (index_t h = 0; h < x.shape.h; ++h)
+        for (index_t w = 0; w < x.shape.w; ++w)
+          dx.at(n, c, h, w) = static_cast<T>(scale * (static_cast<double>(dy.at(n, c, h, w)) - constant -
+                                                      (static_cast<double>(x.at(n, c, h, w)) - m) * linear));
+    }
+}
+
 template SLIMNECK_EXPORT void channel_sum<float>(View<const float>, View<float>) noexcept;
 template SLIMNECK_EXPORT void channel_sum<double>(View<const double>, View<double>) noexcept;
 template SLIMNECK_EXPORT void bn_stats<float>(View<const float>, View<float>, View<float>) noexcept;
@@ -135,5 +165,15 @@ template SLIMNECK_EXPORT void bn_bwd<float>(View<const float>, View<const float>
 template SLIMNECK_EXPORT void bn_bwd<double>(View<const double>, View<const double>, View<const double>,
                                              View<const double>, View<const double>, View<double>, View<double>,
                                              View<double>, double, bool) noexcept;
+template SLIMNECK_EXPORT void bn_bwd_sums<float>(View<const float>, View<const float>, View<const float>,
+                                                 View<const float>, View<float>, View<float>, double) noexcept;
+template SLIMNECK_EXPORT void bn_bwd_x<float>(View<const float>, View<const float>, View<const float>,
+                                              View<const float>, View<const float>, View<const float>,
+                                              View<const float>, View<float>, double) noexcept;
+template SLIMNECK_EXPORT void bn_bwd_sums<double>(View<const double>, View<const double>, View<const double>,
+                                                  View<const double>, View<double>, View<double>, double) noexcept;
+template SLIMNECK_EXPORT void bn_bwd_x<double>(View<const double>, View<const double>, View<const double>,
+                                               View<const double>, View<const double>, View<const double>,
+                                               View<const double>, View<double>, double) noexcept;
 
 }  // namespace slimneck::kernels

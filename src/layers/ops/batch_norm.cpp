@@ -1,5 +1,6 @@
 // Batch normalisation. A model has one op; inference runs it with the running statistics. In training a batch is a
-// barrier, so it becomes three ops (rewrites/expand_batch_norm.cpp): bn_stats, bn_apply, bn_running.
+// barrier, so it becomes three ops (rewrites/expand_batch_norm.cpp): bn_stats, bn_apply, bn_running. A batch in parts
+// has more of them: shared_batch_norm.cpp.
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -8,6 +9,7 @@ namespace {
 
 constexpr AttributeSpec norm_attributes[] = {{"eps", Kind::real, false, 1e-3}, {"momentum", Kind::real, false, 0.03}};
 constexpr AttributeSpec eps_attribute[] = {{"eps", Kind::real, false, 1e-3}};
+constexpr AttributeSpec apply_attributes[] = {{"eps", Kind::real, false, 1e-3}, {"parts", Kind::integer, false, 1}};
 constexpr AttributeSpec running_attributes[] = {{"momentum", Kind::real, false, 0.03}, {"count", Kind::integer, true}};
 constexpr AttributeSpec bwd_attributes[] = {{"eps", Kind::real, false, 1e-3}, {"batch_stats", Kind::integer, false, 1}};
 
@@ -67,6 +69,20 @@ void emit_bwd(GradientContext& g, Value mean, Value var, std::size_t gamma, bool
   g.contribute(gamma + 1, {bwd.node, 2});
 }
 
+/// The statistics are those of a batch in parts: the sums that dx needs are too.
+void emit_shared_bwd(GradientContext& g, index_t parts) {
+  if (!g.gradient().valid()) return;
+  const Attributes eps{{"eps", g.attributes().real("eps")}};
+  const Value own = g.emit(bn_bwd_sums, {g.gradient(), g.input(0), g.input(1), g.input(2)}, eps, "bwd_sums");
+  g.contribute(3, own);
+  g.contribute(4, {own.node, 1});
+  if (!g.wants(0)) return;
+  const Value common = g.emit(bn_average, {own, {own.node, 1}}, {{"parts", parts}}, "bwd_average");
+  g.contribute(
+      0,
+      g.emit(bn_bwd_x, {g.gradient(), g.input(0), g.input(1), g.input(2), g.input(3), common, {common.node, 1}}, eps));
+}
+
 /// y = gamma (x - mean) / sqrt(var + eps) + beta.
 void run_apply(const KernelCall& k, std::size_t mean, std::size_t gamma) {
   const auto vector = [&](std::size_t i) { return k.in<float>(i).data; };
@@ -97,6 +113,23 @@ Lowering lower_bwd(const LowerContext& c) {
       c, "bn_act_bwd",
       [](const KernelCall& k) { run_norm_bwd(k, nullptr, {}, k.attributes->integer("batch_stats") != 0); },
       norm_bwd_workspace(c.inputs[1]));
+}
+
+void run_stats(const KernelCall& k) {
+  kernels::BnArgs b;
+  set_extent(b, k.inputs[0]);
+  lay(k.inputs[0], b.z, b.zn, b.zb, b.zh);
+  b.mean = k.out<float>(0).data;
+  b.var = k.out<float>(1).data;
+  b.workspace = static_cast<float*>(k.workspace);
+  kernels::kernels_of(k.target.isa)->bn_moments(b);
+}
+
+Lowering lower_stats(const LowerContext& c) {
+  const AnyView& x = c.inputs[0];
+  kernels::BnArgs b;
+  set_extent(b, x);
+  return lower_in_blocks(c, "bn_moments", run_stats, kernels::bn_workspace(b.n, b.blocks, b.h, b.w, x.block));
 }
 
 std::vector<OpCase> cases() {
@@ -146,12 +179,13 @@ const OpDef bn_stats{
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a>-a,-a"; },
     .reference =
         Reference::of([]<class T>(const KernelCall& k) { kernels::bn_stats<T>(k.in<T>(0), k.out<T>(0), k.out<T>(1)); }),
+    .lower = lower_stats,
 };
 
 /// x, mean, var, gamma, beta -> y, where mean, var = bn_stats(x): the gradient in x includes the way through them.
 const OpDef bn_apply{
     .name = "bn_apply",
-    .attributes = eps_attribute,
+    .attributes = apply_attributes,
     .in_place = first_input,
     .infer = infer_apply,
     .maps = [](const Attributes&, Shapes) -> std::string_view { return "-a,-a,-a,-a,-a>-a"; },
@@ -160,7 +194,13 @@ const OpDef bn_apply{
       kernels::bn_apply<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.out<T>(0),
                            k.attributes->real("eps"));
     }),
-    .gradient = [](GradientContext& g) { emit_bwd(g, g.input(1), g.input(2), 3, true); },
+    .gradient =
+        [](GradientContext& g) {
+          if (const index_t parts = g.attributes().integer("parts"); parts > 1)
+            emit_shared_bwd(g, parts);
+          else
+            emit_bwd(g, g.input(1), g.input(2), 3, true);
+        },
     .recompute = run_again,
     .lower = lower_apply,
 };

@@ -71,6 +71,6 @@ Graph apply(const Graph& old, Mode mode) {
 
 }  // namespace
 
-const graph::Rewrite fuse_conv_bn_act{.name = "fuse_conv_bn_act", .apply = apply};
+const graph::Rewrite fuse_conv_bn_act{.name = "fuse_conv_bn_act", .hides_statistics = true, .apply = apply};
 
 }  // namespace slimneck::rewrites
