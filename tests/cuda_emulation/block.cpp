@@ -78,7 +78,6 @@ void Block::run(const std::function<void()>& kernel, const Extent& index, const 
                 std::size_t dynamic_bytes, const Schedule& schedule) {
   kernel_ = &kernel;
   prepare(threads);
-  std::memset(arena_.get(), zone_byte, arena_bytes);
   arena_used_ = 0;
   regions_.clear();
   dynamic_bytes_ = dynamic_bytes;
@@ -182,11 +181,15 @@ char* Block::carve(const void* key, std::size_t bytes) {
   if (taken > most_shared)
     throw KernelError("a block takes " + std::to_string(taken) + " bytes of shared memory, there are " +
                       std::to_string(most_shared));
-  char* memory = arena_.get() + arena_used_ + zone_bytes;
+  char* const begin = arena_.get() + arena_used_;
+  char* memory = begin + zone_bytes;
   memory += (align_bytes - reinterpret_cast<std::uintptr_t>(memory) % align_bytes) % align_bytes;
-  arena_used_ = static_cast<std::size_t>(memory - arena_.get()) + rounded(bytes);
-  if (arena_used_ + zone_bytes > arena_bytes) throw KernelError("too many arrays in shared memory");
-  std::memset(memory, 0xFF, bytes);
+  char* const end = memory + rounded(bytes) + zone_bytes;
+  if (end > arena_.get() + arena_bytes) throw KernelError("too many arrays in shared memory");
+  arena_used_ = static_cast<std::size_t>(end - arena_.get()) - zone_bytes;  // the next array begins with this zone
+  std::fill(begin, memory, zone_byte);
+  std::fill(memory, memory + bytes, '\xFF');
+  std::fill(memory + bytes, end, zone_byte);
   regions_.push_back({key, memory, bytes});
   return memory;
 }
@@ -207,7 +210,7 @@ void Block::check_zones() const {
     check(r.memory);
     at = r.memory + r.bytes;
   }
-  check(arena_.get() + arena_used_ + zone_bytes);
+  if (!regions_.empty()) check(arena_.get() + arena_used_ + zone_bytes);
 }
 
 void Block::begin_copy(void* to, const void* from, std::size_t bytes, std::size_t present) {

@@ -38,7 +38,7 @@ struct Place {
   }
   [[nodiscard]] std::string text() const { return std::string(file) + ":" + std::to_string(line); }
   friend bool operator==(const Place& a, const Place& b) {
-    return a.line == b.line && std::strcmp(a.file, b.file) == 0;
+    return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
   }
 };
 
