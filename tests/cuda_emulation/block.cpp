@@ -160,11 +160,13 @@ std::uint64_t Block::with_warp(WarpOperation operation, unsigned mask, std::uint
   const auto with = [&](const Thread& t) {
     return &t == &self || (t.state == State::at_warp && t.operation == operation && t.mask == mask && t.place == place);
   };
-  for (std::size_t l = 0; l < warp_lanes; ++l)
-    if ((mask >> l & 1) != 0 && (l >= lanes || !with(*threads_[begin + l]))) {
-      wait(State::at_warp);  // the last lane to come answers all
-      return self.received;
-    }
+  // The neighbour is looked at first: in most orders it is the one that has not come.
+  for (int i = 1; i < warp_lanes; ++i) {
+    const auto l = static_cast<std::size_t>((self.lane + i) % warp_lanes);
+    if ((mask >> l & 1) == 0 || (l < lanes && with(*threads_[begin + l]))) continue;
+    wait(State::at_warp);  // the last lane to come answers all
+    return self.received;
+  }
   for (std::size_t l = 0; l < lanes; ++l) {
     if ((mask >> l & 1) == 0) continue;
     Thread& t = *threads_[begin + l];

@@ -56,6 +56,17 @@ SLIMNECK_EXPORT void bn_bwd(Stream& stream, View<const float> dy, View<const flo
                             View<float> dx, View<float> dgamma, View<float> dbeta, double eps, const Activation& act,
                             bool batch_stats, float* workspace, Write write = Write::set) noexcept;
 
+// ---- Depthwise convolution (depthwise/cuda.cu): weights are c x 1 x kh x kw, the geometry's groups are not looked at.
+SLIMNECK_EXPORT void depthwise_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y,
+                                   const Conv2d& geometry, const fast::Finish& finish,
+                                   Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void depthwise_bwd_x(Stream& stream, View<const float> dy, View<const float> w, View<float> dx,
+                                     const Conv2d& geometry, Write write = Write::set) noexcept;
+/// The workspace is device memory of depthwise_workspace floats.
+SLIMNECK_EXPORT void depthwise_bwd_w(Stream& stream, View<const float> x, View<const float> dy, View<float> dw,
+                                     const Conv2d& geometry, float* workspace, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT index_t depthwise_workspace(const Shape& w, const Shape& y) noexcept;
+
 // ---- Optimiser steps (optim/cuda.cu), as optim/args.hpp says; the pointers are device memory.
 SLIMNECK_EXPORT void optim_sgd(Stream& stream, const OptimArgs& args) noexcept;
 SLIMNECK_EXPORT void optim_adam(Stream& stream, const OptimArgs& args) noexcept;
