@@ -38,6 +38,10 @@ void Schedule::order(std::vector<unsigned>& numbers, std::size_t count, std::uin
   for (std::size_t i = count; i > 1; --i) std::swap(numbers[i - 1], numbers[random() % i]);
 }
 
+void fail_index(std::int64_t index, std::int64_t extent, Place place) {
+  throw KernelError("index " + std::to_string(index) + " of " + std::to_string(extent) + " at " + place.text());
+}
+
 Block::Block() : arena_(new char[arena_bytes]) {}
 Block::~Block() = default;
 

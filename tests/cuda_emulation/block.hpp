@@ -160,10 +160,12 @@ T& shared() {
   return *static_cast<T*>(Block::current().shared(&key, sizeof(T)));
 }
 
+[[noreturn]] void fail_index(std::int64_t index, std::int64_t extent, Place place);
+
 /// Fails the thread when an array of `extent` elements has no element `index`.
 inline void check_index(std::int64_t index, std::int64_t extent, Place place) {
-  if (index < 0 || index >= extent)
-    throw KernelError("index " + std::to_string(index) + " of " + std::to_string(extent) + " at " + place.text());
+  if (index < 0 || index >= extent) [[unlikely]]
+    fail_index(index, extent, place);
 }
 
 }  // namespace slimneck::emulation

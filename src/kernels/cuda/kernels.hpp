@@ -67,6 +67,18 @@ SLIMNECK_EXPORT void depthwise_bwd_w(Stream& stream, View<const float> x, View<c
                                      const Conv2d& geometry, float* workspace, Write write = Write::set) noexcept;
 SLIMNECK_EXPORT index_t depthwise_workspace(const Shape& w, const Shape& y) noexcept;
 
+// ---- Convolution of any groups (conv2d/cuda.cu). Images and weights have fewer than 2^31 floats, strides counted. The
+// workspace is device memory of conv2d_workspace floats, aligned to 16 bytes; that is enough for any of the three.
+SLIMNECK_EXPORT void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y,
+                                const Conv2d& geometry, const fast::Finish& finish, float* workspace,
+                                Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void conv2d_bwd_x(Stream& stream, View<const float> dy, View<const float> w, View<float> dx,
+                                  const Conv2d& geometry, float* workspace, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void conv2d_bwd_w(Stream& stream, View<const float> x, View<const float> dy, View<float> dw,
+                                  const Conv2d& geometry, float* workspace, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT index_t conv2d_workspace(const Shape& x, const Shape& w, const Shape& y,
+                                         const Conv2d& geometry) noexcept;
+
 // ---- Optimiser steps (optim/cuda.cu), as optim/args.hpp says; the pointers are device memory.
 SLIMNECK_EXPORT void optim_sgd(Stream& stream, const OptimArgs& args) noexcept;
 SLIMNECK_EXPORT void optim_adam(Stream& stream, const OptimArgs& args) noexcept;

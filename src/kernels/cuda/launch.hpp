@@ -22,6 +22,12 @@ using emulation::check_index;
 using emulation::Place;
 using emulation::shared;
 
+/// a * b + c, rounded once; the host's own function is slow where the processor may lack it. The product is exact in
+/// double.
+inline float multiply_add(float a, float b, float c) {
+  return static_cast<float>(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
+}
+
 /// Runs one thread of a kernel.
 template <class... P>
 void call(const void* kernel, void* const* arguments) {
@@ -35,6 +41,9 @@ struct Place {
   static __device__ constexpr Place here() { return {}; }
 };
 __device__ __forceinline__ void check_index(std::int64_t /*index*/, std::int64_t /*extent*/, Place /*place*/) {}
+
+/// a * b + c, rounded once.
+__device__ __forceinline__ float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 
 /// The one T of the block in shared memory; nobody has written it.
 template <class T>

@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(block_threads)
       const int u = r - o * stride;
       if (u < 0 || u >= kernel) continue;
 #pragma unroll
-      for (int v = 0; v < kernel; ++v) sums[o] = fmaf(row[v], taps[u * kernel + v], sums[o]);
+      for (int v = 0; v < kernel; ++v) sums[o] = multiply_add(row[v], taps[u * kernel + v], sums[o]);
     }
   }
 
@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(block_threads)
   for (int u = 0; u < w.h; ++u)
     for (int v = 0; v < w.w; ++v) {
       const int h = p.h * g.stride - g.pad_h + u * g.dilation, k = p.w * g.stride - g.pad_w + v * g.dilation;
-      if (h >= 0 && h < x.h && k >= 0 && k < x.w) sum = fmaf(w(p.c, 0, u, v), x(p.n, p.c, h, k), sum);
+      if (h >= 0 && h < x.h && k >= 0 && k < x.w) sum = multiply_add(w(p.c, 0, u, v), x(p.n, p.c, h, k), sum);
     }
   out.set(sum, p.n, p.c, p.h, p.w);
 }
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(block_threads)
     if (h < 0 || h % g.stride != 0 || i >= dy.h) continue;
     for (int v = 0; v < w.w; ++v) {
       const int k = p.w + g.pad_w - v * g.dilation, j = k / g.stride;
-      if (k >= 0 && k % g.stride == 0 && j < dy.w) sum = fmaf(w(p.c, 0, u, v), dy(p.n, p.c, i, j), sum);
+      if (k >= 0 && k % g.stride == 0 && j < dy.w) sum = multiply_add(w(p.c, 0, u, v), dy(p.n, p.c, i, j), sum);
     }
   }
   put(dx(p.n, p.c, p.h, p.w), sum, write);
@@ -194,7 +194,8 @@ __global__ void __launch_bounds__(block_threads)
         const int u = r - o * stride;
         if (u < 0 || u >= kernel) continue;
 #pragma unroll
-        for (int v = 0; v < kernel; ++v) sums[u * kernel + v] = fmaf(gradient[o], line[v], sums[u * kernel + v]);
+        for (int v = 0; v < kernel; ++v)
+          sums[u * kernel + v] = multiply_add(gradient[o], line[v], sums[u * kernel + v]);
       }
     }
     __syncthreads();  // before the next tile comes
@@ -223,7 +224,7 @@ __global__ void __launch_bounds__(block_threads)
     for (int i = thread_x(); i < dy.h * dy.w; i += threads_x()) {
       const int row = i / dy.w, column = i - row * dy.w;
       const int h = row * g.stride - g.pad_h + u * g.dilation, w = column * g.stride - g.pad_w + v * g.dilation;
-      if (h >= 0 && h < x.h && w >= 0 && w < x.w) sum[0] = fmaf(dy(n, c, row, column), x(n, c, h, w), sum[0]);
+      if (h >= 0 && h < x.h && w >= 0 && w < x.w) sum[0] = multiply_add(dy(n, c, row, column), x(n, c, h, w), sum[0]);
     }
   sum_over_block(sum, shared_sums);
   if (thread_x() == 0) put(dw(c, 0, u, v), sum[0], write);

@@ -26,14 +26,14 @@ __global__ void sgd(Sgd how, Vector<float> p, Vector<const float> g, Vector<floa
   const index_t at = flat_index();
   if (at >= p.count) return;
   const int i = static_cast<int>(at);
-  const float gradient = fmaf(how.decay, p(i), g(i));
+  const float gradient = multiply_add(how.decay, p(i), g(i));
   float step = gradient;
   if (how.momentum != 0) {
-    const float kept = how.first ? gradient : fmaf(how.momentum, m(i), gradient);
+    const float kept = how.first ? gradient : multiply_add(how.momentum, m(i), gradient);
     m(i) = kept;
-    step = how.nesterov ? fmaf(how.momentum, kept, gradient) : kept;
+    step = how.nesterov ? multiply_add(how.momentum, kept, gradient) : kept;
   }
-  p(i) = fmaf(how.rate, step, p(i));
+  p(i) = multiply_add(how.rate, step, p(i));
 }
 
 struct Adam {
@@ -45,19 +45,19 @@ __global__ void adam(Adam how, Vector<float> p, Vector<const float> g, Vector<fl
   const index_t at = flat_index();
   if (at >= p.count) return;
   const int i = static_cast<int>(at);
-  const float value = how.keep * p(i), gradient = fmaf(how.decay, value, g(i));
-  const float mean = fmaf(how.beta1, how.first ? 0.F : m(i), how.rest1 * gradient);
-  const float square = fmaf(how.beta2, how.first ? 0.F : v(i), how.rest2 * (gradient * gradient));
+  const float value = how.keep * p(i), gradient = multiply_add(how.decay, value, g(i));
+  const float mean = multiply_add(how.beta1, how.first ? 0.F : m(i), how.rest1 * gradient);
+  const float square = multiply_add(how.beta2, how.first ? 0.F : v(i), how.rest2 * (gradient * gradient));
   m(i) = mean;
   v(i) = square;
-  p(i) = fmaf(how.rate, mean / (sqrtf(square) / how.correction + how.eps), value);
+  p(i) = multiply_add(how.rate, mean / (sqrtf(square) / how.correction + how.eps), value);
 }
 
 __global__ void mix(float keep, float rest, Vector<float> p, Vector<const float> g) {
   const index_t i = flat_index();
   if (i >= p.count) return;
   float& value = p(static_cast<int>(i));
-  value = fmaf(keep, value, rest * g(static_cast<int>(i)));
+  value = multiply_add(keep, value, rest * g(static_cast<int>(i)));
 }
 
 __global__ void scale(float by, Vector<float> p) {
