@@ -31,6 +31,10 @@ if(NOT BUILD_SHARED_LIBS)
     string(APPEND slimneck_pc_requires " libturbojpeg")
     install(FILES cmake/FindTurboJPEG.cmake DESTINATION ${slimneck_package_dir})
   endif()
+  if(SLIMNECK_WITH_CUDA)
+    string(APPEND slimneck_dependencies "find_dependency(CUDAToolkit)\n")
+    string(APPEND slimneck_pc_libs " -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -ldl -lrt")
+  endif()
 endif()
 
 configure_package_config_file(cmake/slimneckConfig.cmake.in ${PROJECT_BINARY_DIR}/slimneckConfig.cmake

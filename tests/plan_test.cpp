@@ -364,7 +364,7 @@ TEST_CASE("a plan refuses what it cannot do, before it runs") {
 
   PlanOptions options;
   options.exec.device = Device::cuda;
-  CHECK_THROWS_AS(Plan(graph, parameters, options), DeviceError);
+  CHECK_THROWS_WITH_AS(Plan(graph, parameters, options), doctest::Contains("cuda: "), DeviceError);
   options = {};
   options.exec.block = 3;
   CHECK_THROWS_WITH_AS(Plan(graph, parameters, options), "a block of 3 channels came, wanted 1, 4, 8 or 16", Error);

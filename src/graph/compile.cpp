@@ -10,6 +10,7 @@
 #include "graph/memory_order.hpp"
 #include "graph/program.hpp"
 #include "graph/rewrite.hpp"
+#include "kernels/cuda/available.hpp"
 #include "kernels/dispatch.hpp"
 #include "slimneck/parallel.hpp"
 
@@ -33,7 +34,7 @@ Graph prune(const Graph& old, Mode mode) {
 }
 
 void check(const Exec& exec) {
-  if (exec.device != Device::cpu) throw DeviceError("this build runs on the CPU only");
+  if (exec.device != Device::cpu) throw DeviceError(kernels::cuda::why_not());
   constexpr std::array<index_t, 5> blocks{0, 1, 4, 8, 16};
   if (std::find(blocks.begin(), blocks.end(), exec.block) == blocks.end())
     throw Error("a block of " + std::to_string(exec.block) + " channels came, wanted 1, 4, 8 or 16");

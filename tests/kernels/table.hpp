@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -108,6 +109,8 @@ class Map {
   [[nodiscard]] const View<float>& view() const { return view_; }
   [[nodiscard]] View<const float> read() const { return view_; }
   [[nodiscard]] const Shape& shape() const { return view_.shape; }
+  /// All of it, gaps included.
+  [[nodiscard]] std::span<float> span() const { return memory_.span(); }
   [[nodiscard]] Tensor values() const {
     Tensor t(shape());
     const View<float> to = t.view<float>();

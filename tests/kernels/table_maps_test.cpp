@@ -1,10 +1,11 @@
 // What works on maps without weights, through the functions for plain views: every instruction set, 1, 2 and 3 threads.
+#include "table_maps.hpp"
+
 #include <doctest/doctest.h>
 
 #include <array>
 
 #include "slimneck/kernels.hpp"
-#include "table.hpp"
 
 using namespace slimneck;
 using namespace slimneck::table;
@@ -15,15 +16,7 @@ namespace fast = kernels::fast;
 
 namespace {
 
-/// One value per channel in training is an error elsewhere; here it is a map like any other.
-constexpr Shape shapes[] = {
-    {1, 1, 1, 1},  {1, 3, 1, 2},  {0, 16, 5, 5},  {3, 15, 7, 2}, {1, 16, 13, 7}, {1, 17, 2, 33}, {2, 64, 5, 9},
-    {1, 33, 9, 1}, {3, 16, 4, 4}, {1, 1, 40, 41}, {2, 80, 8, 8}, {1, 3, 31, 64}, {1, 64, 1, 1},  {5, 24, 3, 11},
-};
-
 constexpr int thread_counts[] = {1, 2, 3};
-constexpr Placement placements[] = {{0, false, 0}, {4, true, 1}, {8, false, 2}, {28, true, 0}, {0, true, 3}};
-
 /// Runs `body(exec, placement)` for everything that a result must not depend on; it returns the results, which are
 /// compared with `check` and bit for bit between the numbers of threads.
 template <class Body, class Check>
@@ -34,8 +27,8 @@ void for_each_case(std::size_t row, const Body& body, const Check& check) {
       Exec exec;
       exec.isa = isa;
       exec.threads = threads;
-      INFO(std::string(kernels::name_of(isa)), " ", threads, " threads, shape ", to_string(shapes[row]));
-      const std::vector<Tensor> results = body(exec, placements[row % 5]);
+      INFO(std::string(kernels::name_of(isa)), " ", threads, " threads, shape ", to_string(map_shapes[row]));
+      const std::vector<Tensor> results = body(exec, map_placements[row % 5]);
       check(results);
       if (threads == 1)
         first = results;
@@ -51,30 +44,10 @@ Tensor finished(const Map& map) {
   return map.values();
 }
 
-/// Within `factor` of each value's own size.
-Want relatively(const Tensor& value, double factor) { return {value, absolute(value), factor}; }
-
-/// Within `factor` of the largest of `terms`.
-Want to_the_largest(const Tensor& value, const Tensor& terms, double factor) {
-  Want want{value, Tensor(value.shape(), DType::f64), factor};
-  double largest = 0;
-  for (index_t i = 0; i < terms.numel(); ++i) largest = std::max(largest, std::fabs(terms.data<double>()[i]));
-  for (index_t i = 0; i < value.numel(); ++i) want.scale.data<double>()[i] = largest;
-  return want;
-}
-
-Shape vector_of(const Shape& s) { return {1, s.c, 1, 1}; }
-
-/// Every row, or as many as the environment wants.
-template <class F>
-void for_each_row(const F& f) {
-  for (std::size_t i = 0; i<std::size(shapes); i += every()> 1 ? 3 : 1) f(i, shapes[i]);
-}
-
 }  // namespace
 
 TEST_CASE("addition is exact, into new memory and onto what is there") {
-  for_each_row([](std::size_t i, const Shape& s) {
+  for_each_map_shape([](std::size_t i, const Shape& s) {
     const Tensor a = random_tensor(s, Fill::reals, 1), b = random_tensor(s, Fill::reals, 2);
     Tensor sum(s), twice(s);
     kernels::add<float>(a.view<float>(), b.view<float>(), sum.view<float>());
@@ -99,7 +72,7 @@ TEST_CASE("addition is exact, into new memory and onto what is there") {
 TEST_CASE("activations and their gradients") {
   constexpr Act kinds[] = {Act::none,       Act::silu,      Act::mish,    Act::relu,
                            Act::leaky_relu, Act::hardswish, Act::sigmoid, Act::gelu};
-  for_each_row([&](std::size_t i, const Shape& s) {
+  for_each_map_shape([&](std::size_t i, const Shape& s) {
     for (const Act kind : kinds) {
       const Activation act{kind, 0.125};
       CAPTURE(static_cast<int>(kind));
@@ -131,7 +104,7 @@ TEST_CASE("activations and their gradients") {
 }
 
 TEST_CASE("shuffles, their inverses and slices move every number to its place") {
-  for_each_row([](std::size_t i, const Shape& s) {
+  for_each_map_shape([](std::size_t i, const Shape& s) {
     const Tensor x = random_tensor(s, Fill::reals, 5);
     std::vector<index_t> shuffle(static_cast<std::size_t>(s.c)), inverse(shuffle), slice;
     const index_t half = (s.c + 1) / 2;
@@ -166,7 +139,7 @@ TEST_CASE("shuffles, their inverses and slices move every number to its place") 
 }
 
 TEST_CASE("sums over a channel: exact on whole numbers, within the bound on others") {
-  for_each_row([](std::size_t i, const Shape& s) {
+  for_each_map_shape([](std::size_t i, const Shape& s) {
     for (const Fill fill : {Fill::integers, Fill::positives}) {
       const Tensor x = random_tensor(s, fill, 6);
       Tensor sum(vector_of(s), DType::f64);
@@ -188,7 +161,7 @@ TEST_CASE("sums over a channel: exact on whole numbers, within the bound on othe
 
 TEST_CASE("max pooling and its gradient are exact, ties and all") {
   constexpr kernels::Pool pools[] = {{2, 2, 0}, {5, 1, 2}, {3, 2, 1}, {1, 1, 0}, {3, 3, 0}, {13, 1, 6}, {17, 1, 8}};
-  for_each_row([&](std::size_t i, const Shape& s) {
+  for_each_map_shape([&](std::size_t i, const Shape& s) {
     const kernels::Pool& pool = pools[i % std::size(pools)];
     if (s.h + 2 * pool.pad < pool.kernel || s.w + 2 * pool.pad < pool.kernel) return;
     const Shape pooled{s.n, s.c, (s.h + 2 * pool.pad - pool.kernel) / pool.stride + 1,
@@ -216,7 +189,7 @@ TEST_CASE("max pooling and its gradient are exact, ties and all") {
 }
 
 TEST_CASE("upsampling and its gradient are exact on whole numbers") {
-  for_each_row([&](std::size_t i, const Shape& s) {
+  for_each_map_shape([&](std::size_t i, const Shape& s) {
     const index_t factor = 1 + static_cast<index_t>(i % 3);
     const Shape large{s.n, s.c, s.h * factor, s.w * factor};
     CAPTURE(factor);
@@ -241,69 +214,8 @@ TEST_CASE("upsampling and its gradient are exact on whole numbers") {
   });
 }
 
-namespace {
-
-/// A batch norm with its activation: numbers, and what the reference makes of them in double.
-struct NormProblem {
-  Shape shape;
-  Activation act;
-  bool batch_stats;
-  Tensor x, dy, gamma, beta;
-  Tensor mean, var, y, dx, dgamma, dbeta, dgamma_scale, dbeta_scale, y_scale, dx_terms;
-  static constexpr double eps = 1e-3;
-
-  NormProblem(const Shape& s, Act kind, bool batch)
-      : shape(s),
-        act{kind, 0.125},
-        batch_stats(batch),
-        x(random_tensor(s, Fill::reals, 7)),
-        dy(random_tensor(s, Fill::reals, 8)),
-        gamma(random_tensor(vector_of(s), Fill::positives, 9)),
-        beta(random_tensor(vector_of(s), Fill::reals, 10)),
-        y(s, DType::f64),
-        dx(s, DType::f64),
-        y_scale(s, DType::f64),
-        dx_terms(s, DType::f64) {
-    for (Tensor* t : {&mean, &var, &dgamma, &dbeta, &dgamma_scale, &dbeta_scale}) *t = Tensor(vector_of(s), DType::f64);
-    for (index_t e = 0; e < x.numel(); ++e) x.data<float>()[e] += static_cast<float>(e % 7);
-    const Tensor x64 = x.to(DType::f64), g64 = gamma.to(DType::f64), b64 = beta.to(DType::f64);
-    kernels::bn_stats<double>(x64.view<double>(), mean.view<double>(), var.view<double>());
-    // What a call is given, it is given in float.
-    mean = mean.to(DType::f32).to(DType::f64);
-    var = var.to(DType::f32).to(DType::f64);
-    Tensor u(s, DType::f64), du(s, DType::f64);
-    const auto vec = [](const Tensor& t) { return t.view<double>(); };
-    kernels::bn_apply<double>(vec(x64), vec(mean), vec(var), vec(g64), vec(b64), u.view<double>(), eps);
-    kernels::act_fwd<double>(vec(u), y.view<double>(), act);
-    kernels::act_bwd<double>(vec(u), vec(dy.to(DType::f64)), du.view<double>(), act);
-    kernels::bn_bwd<double>(vec(du), vec(x64), vec(mean), vec(var), vec(g64), dx.view<double>(), dgamma.view<double>(),
-                            dbeta.view<double>(), eps, batch);
-    scales(x64, u, du);
-  }
-
- private:
-  /// Sums of absolute terms.
-  void scales(const Tensor& x64, const Tensor& u, const Tensor& du) {
-    for (index_t n = 0; n < shape.n; ++n)
-      for (index_t c = 0; c < shape.c; ++c)
-        for (index_t h = 0; h < shape.h; ++h)
-          for (index_t w = 0; w < shape.w; ++w) {
-            const double q = 1 / std::sqrt(var.data<double>()[c] + eps), m = mean.data<double>()[c];
-            const double g = std::fabs(du.view<double>().at(n, c, h, w)), value = x64.view<double>().at(n, c, h, w);
-            dbeta_scale.data<double>()[c] += g;
-            dgamma_scale.data<double>()[c] += g * q * (std::fabs(value) + std::fabs(m));
-            const double scale = static_cast<double>(gamma.data<float>()[c]) * q;
-            dx_terms.view<double>().at(n, c, h, w) = scale * g;
-            y_scale.view<double>().at(n, c, h, w) =
-                std::fabs(u.view<double>().at(n, c, h, w)) + scale * (std::fabs(value) + std::fabs(m));
-          }
-  }
-};
-
-}  // namespace
-
 TEST_CASE("batch norm: statistics, application with activation, gradient") {
-  for_each_row([](std::size_t i, const Shape& s) {
+  for_each_map_shape([](std::size_t i, const Shape& s) {
     const Act kind = std::array{Act::none, Act::silu, Act::relu, Act::leaky_relu}[i % 4];
     const NormProblem p(s, kind, i % 3 != 2);
     const index_t count = s.n * s.h * s.w;

@@ -1,0 +1,96 @@
+// The kernels for CUDA: the functions of slimneck/kernels.hpp for views, vectors and lists in device memory. Views are
+// plain (block 1), of any strides, and have fewer than 2^31 pixels and rows of blocks; as there, shapes are the
+// caller's duty and outputs overlap no inputs unless a comment allows it. A view without data stands for "none" where a
+// comment allows that. Each function only queues work, allocates nothing, and never throws; sums have one order, so
+// that results are the same bits in every run.
+#pragma once
+
+#include "kernels/args.hpp"
+#include "kernels/cuda/host.hpp"
+
+namespace slimneck::kernels::cuda {
+
+// ---- Element by element (pointwise/cuda.cu). Outputs may be inputs.
+SLIMNECK_EXPORT void act_fwd(Stream& stream, View<const float> x, View<float> y, const Activation& act,
+                             Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void act_bwd(Stream& stream, View<const float> x, View<const float> dy, View<float> dx,
+                             const Activation& act, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void add(Stream& stream, View<const float> a, View<const float> b, View<float> y,
+                         Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void copy(Stream& stream, View<const float> x, View<float> y, Write write = Write::set) noexcept;
+
+// ---- Channels (shuffle/cuda.cu). The list is in device memory and has an entry for each channel of y.
+SLIMNECK_EXPORT void gather_channels(Stream& stream, View<const float> x, View<float> y, const int* source,
+                                     Write write = Write::set) noexcept;
+
+// ---- Upsampling (resize/cuda.cu)
+SLIMNECK_EXPORT void upsample_nearest_fwd(Stream& stream, View<const float> x, View<float> y, index_t factor,
+                                          Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void upsample_nearest_bwd(Stream& stream, View<const float> dy, View<float> dx, index_t factor,
+                                          Write write = Write::set) noexcept;
+
+// ---- Pooling (pool/cuda.cu). where has one number for each element of a dense y: u * kernel + v of the window's first
+// maximum, or first NaN; -1 for a window wholly in the padding. The forward may leave it out.
+SLIMNECK_EXPORT void max_pool_fwd(Stream& stream, View<const float> x, View<float> y, int* where, const Pool& pool,
+                                  Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void max_pool_bwd(Stream& stream, const int* where, View<const float> dy, View<float> dx,
+                                  const Pool& pool, Write write = Write::set) noexcept;
+
+// ---- Batch norm and sums over channels (norm/cuda.cu). Workspaces are device memory of norm_workspace floats; gamma
+// and beta may be left out.
+SLIMNECK_EXPORT index_t norm_workspace(const Shape& x) noexcept;
+SLIMNECK_EXPORT void channel_sum(Stream& stream, View<const float> x, View<float> y, float* workspace,
+                                 Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void bn_stats(Stream& stream, View<const float> x, View<float> mean, View<float> var,
+                              float* workspace) noexcept;
+/// y may be x.
+SLIMNECK_EXPORT void bn_apply(Stream& stream, View<const float> x, const fast::Norm& norm, View<float> y, double eps,
+                              const Activation& act, Write write = Write::set) noexcept;
+/// The outputs may be the inputs.
+SLIMNECK_EXPORT void bn_running(Stream& stream, View<const float> mean, View<const float> var, index_t count,
+                                double momentum, View<const float> mean_in, View<const float> var_in,
+                                View<const float> tracked_in, View<float> mean_out, View<float> var_out,
+                                View<float> tracked_out) noexcept;
+/// dx may be dy; dx, dgamma and dbeta may be left out.
+SLIMNECK_EXPORT void bn_bwd(Stream& stream, View<const float> dy, View<const float> x, const fast::Norm& norm,
+                            View<float> dx, View<float> dgamma, View<float> dbeta, double eps, const Activation& act,
+                            bool batch_stats, float* workspace, Write write = Write::set) noexcept;
+
+// ---- Depthwise convolution (depthwise/cuda.cu): weights are c x 1 x kh x kw, the geometry's groups are not looked at.
+SLIMNECK_EXPORT void depthwise_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y,
+                                   const Conv2d& geometry, const fast::Finish& finish,
+                                   Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void depthwise_bwd_x(Stream& stream, View<const float> dy, View<const float> w, View<float> dx,
+                                     const Conv2d& geometry, Write write = Write::set) noexcept;
+/// The workspace is device memory of depthwise_workspace floats.
+SLIMNECK_EXPORT void depthwise_bwd_w(Stream& stream, View<const float> x, View<const float> dy, View<float> dw,
+                                     const Conv2d& geometry, float* workspace, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT index_t depthwise_workspace(const Shape& w, const Shape& y) noexcept;
+
+// ---- Convolution of any groups (conv2d/cuda.cu). Images and weights have fewer than 2^31 floats, strides counted. The
+// workspace is device memory of conv2d_workspace floats, aligned to 16 bytes; that is enough for any of the three.
+SLIMNECK_EXPORT void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y,
+                                const Conv2d& geometry, const fast::Finish& finish, float* workspace,
+                                Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void conv2d_bwd_x(Stream& stream, View<const float> dy, View<const float> w, View<float> dx,
+                                  const Conv2d& geometry, float* workspace, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT void conv2d_bwd_w(Stream& stream, View<const float> x, View<const float> dy, View<float> dw,
+                                  const Conv2d& geometry, float* workspace, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT index_t conv2d_workspace(const Shape& x, const Shape& w, const Shape& y,
+                                         const Conv2d& geometry) noexcept;
+
+// ---- Optimiser steps (optim/cuda.cu), as optim/args.hpp says; the pointers are device memory.
+SLIMNECK_EXPORT void optim_sgd(Stream& stream, const OptimArgs& args) noexcept;
+SLIMNECK_EXPORT void optim_adam(Stream& stream, const OptimArgs& args) noexcept;
+SLIMNECK_EXPORT void optim_adamw(Stream& stream, const OptimArgs& args) noexcept;
+SLIMNECK_EXPORT void optim_ema(Stream& stream, const OptimArgs& args) noexcept;
+SLIMNECK_EXPORT void optim_scale(Stream& stream, const OptimArgs& args) noexcept;
+SLIMNECK_EXPORT void sum_squares(Stream& stream, const SumSquaresArgs& args) noexcept;
+
+// ---- The detection head (detect/cuda.cu). anchors is device memory.
+SLIMNECK_EXPORT void detect_decode_fwd(Stream& stream, View<const float> x, const float* anchors, index_t na,
+                                       double stride, index_t first, View<float> y) noexcept;
+SLIMNECK_EXPORT void detect_decode_bwd(Stream& stream, View<const float> x, const float* anchors, index_t na,
+                                       double stride, index_t first, View<const float> dy, View<float> dx) noexcept;
+
+}  // namespace slimneck::kernels::cuda

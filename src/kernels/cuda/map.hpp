@@ -1,0 +1,115 @@
+// Maps as device code sees them, and grids that give each thread one element. For .cu files.
+#pragma once
+
+#include "kernels/cuda/launch.hpp"
+#include "slimneck/kernels.hpp"
+
+namespace slimneck::kernels::cuda {
+
+/// A plain view (block 1) with extents of 32 bits. The emulation checks indices.
+template <class T>
+struct Map {
+  T* data;
+  int n, c, h, w;
+  index_t sn, sc, sh, sw;
+
+  __device__ __forceinline__ T& operator()(int in, int ic, int ih, int iw, Place place = Place::here()) const {
+    check_index(in, n, place);
+    check_index(ic, c, place);
+    check_index(ih, h, place);
+    check_index(iw, w, place);
+    return data[in * sn + ic * sc + ih * sh + iw * sw];
+  }
+};
+
+template <class T>
+Map<T> map_of(const View<T>& v) {
+  const Shape& s = v.shape;
+  return {v.data,
+          static_cast<int>(s.n),
+          static_cast<int>(s.c),
+          static_cast<int>(s.h),
+          static_cast<int>(s.w),
+          v.sn,
+          v.sc,
+          v.sh,
+          v.sw};
+}
+
+/// One number for each channel, 1 x c x 1 x 1.
+template <class T>
+struct Vector {
+  T* data;
+  int count;
+  index_t step;
+
+  __device__ __forceinline__ T& operator()(int i, Place place = Place::here()) const {
+    check_index(i, count, place);
+    return data[i * step];
+  }
+};
+
+template <class T>
+Vector<T> vector_of(const View<T>& v) {
+  return {v.data, static_cast<int>(v.shape.c), v.sc};
+}
+
+/// count numbers side by side.
+template <class T>
+Vector<T> vector_of(T* data, index_t count) {
+  return {data, static_cast<int>(count), 1};
+}
+
+inline constexpr int warp = 32;
+inline constexpr unsigned whole_warp = ~0U;
+inline constexpr int block_threads = 256;
+
+__device__ __forceinline__ int thread_x() { return static_cast<int>(threadIdx.x); }
+__device__ __forceinline__ int threads_x() { return static_cast<int>(blockDim.x); }
+__device__ __forceinline__ int block_x() { return static_cast<int>(blockIdx.x); }
+
+inline unsigned ceil_div(index_t a, index_t b) { return static_cast<unsigned>((a + b - 1) / b); }
+
+/// Threads for `count` neighbours: whole warps, at most block_threads.
+inline unsigned threads_for(index_t count) {
+  const unsigned warps = ceil_div(count, warp);
+  constexpr unsigned most = block_threads / warp;
+  return (warps < most ? warps : most) * warp;
+}
+
+/// A thread for each of `count` numbers; count > 0.
+inline Grid flat_grid(index_t count) {
+  const unsigned threads = threads_for(count);
+  return {{ceil_div(count, threads)}, {threads}};
+}
+
+/// A thread for each pixel, blocks within a channel; the shape is not empty.
+inline Grid pixel_grid(const Shape& s) {
+  const unsigned threads = threads_for(s.h * s.w);
+  return {{ceil_div(s.h * s.w, threads) * static_cast<unsigned>(s.n * s.c)}, {threads}};
+}
+
+struct Pixel {
+  int n, c, h, w;
+  bool inside;  ///< some threads of the last block of a channel have nothing to do
+};
+
+/// The pixel of this thread of a pixel_grid for maps of this shape.
+template <class T>
+__device__ __forceinline__ Pixel pixel_of(const Map<T>& map) {
+  const int pixels = map.h * map.w, tiles = (pixels + threads_x() - 1) / threads_x();
+  const int plane = block_x() / tiles, pixel = (block_x() - plane * tiles) * threads_x() + thread_x();
+  const int n = plane / map.c, h = pixel / map.w;
+  return {n, plane - n * map.c, h, pixel - h * map.w, pixel < pixels};
+}
+
+/// The position of this thread of a flat_grid.
+__device__ __forceinline__ index_t flat_index() { return static_cast<index_t>(block_x()) * threads_x() + thread_x(); }
+
+inline bool is_empty(const Shape& s) { return s.n == 0 || s.c == 0 || s.h == 0 || s.w == 0; }
+
+__device__ __forceinline__ void put(float& to, float value, Write write) {
+  to = write == Write::add ? to + value : value;
+}
+
+}  // namespace slimneck::kernels::cuda
