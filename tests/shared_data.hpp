@@ -9,8 +9,8 @@
 
 namespace slimneck::test {
 
-/// A file or folder of the large reference data, whose root is in the environment variable SLIMNECK_SHARED; nothing when it is not on this machine. A test that lacks it says so and
-/// passes.
+/// A file or folder of the large reference data, whose root is in the environment variable SLIMNECK_SHARED; nothing
+/// when it is not on this machine. A test that lacks it says so and passes.
 inline std::optional<std::filesystem::path> shared_data(std::string_view relative) {
   const char* root = std::getenv("SLIMNECK_SHARED");
   if (root == nullptr || *root == '\0') return std::nullopt;

@@ -17,7 +17,7 @@ constexpr std::size_t max_levels = 64, max_anchor_numbers = 128;
 
 const std::vector<std::string>& known_keys() {
   static const std::vector<std::string> keys{
-      "nc",      "depth_multiple",   "width_multiple", "anchors", "backbone", "head", "ch",  "activation",
+      "nc",      "depth_multiple",   "width_multiple", "anchors", "backbone", "head", "ch",   "activation",
       "inplace", "channel_multiple", "dialect",        "shuffle", "scales",   "base", "neck", "max_channels"};
   return keys;
 }
