@@ -53,6 +53,7 @@ class SLIMNECK_EXPORT Communicator {
   virtual void leave(std::string_view why) noexcept;
 
  protected:
+  /// For those that derive from it: process `rank` of `size`.
   Communicator(int rank, int size) noexcept : rank_(rank), size_(size) {}
   /// Bytes to one other, which receives as many in the same order on the same channel.
   virtual void send(int to, std::span<const std::byte> bytes, Channel channel) = 0;
