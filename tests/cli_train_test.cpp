@@ -133,16 +133,16 @@ TEST_CASE("a run leaves what YOLOv5's does") {
   CHECK(!place.has("runs/train/exp/weights/epoch1.safetensors"));
   CHECK(parse_hyp(place.read("runs/train/exp/hyp.yaml"), "hyp.yaml") == hyp);
   const io::Yaml options = io::parse_yaml(place.read("runs/train/exp/opt.yaml"), "opt.yaml");
-  for (const auto& [key, value] : {std::pair{"epochs", "3"},
-                                   {"cos_lr", "true"},
-                                   {"rect", "false"},
-                                   {"freeze", "1"},
-                                   {"data", "data.yaml"},
-                                   {"batch_size", "4"},
-                                   {"imgsz", "64"}}) {
-    CAPTURE(key);
-    REQUIRE(options->find(key) != nullptr);
-    CHECK((*options->find(key))->text == value);
+  for (const auto& option : {std::pair{"epochs", "3"},
+                             {"cos_lr", "true"},
+                             {"rect", "false"},
+                             {"freeze", "1"},
+                             {"data", "data.yaml"},
+                             {"batch_size", "4"},
+                             {"imgsz", "64"}}) {
+    CAPTURE(option.first);
+    REQUIRE(options->find(option.first) != nullptr);
+    CHECK((*options->find(option.first))->text == option.second);
   }
 
   // The console: a head and a row for each epoch, the table of the validation, the folder.
@@ -251,8 +251,10 @@ TEST_CASE("signals: the batch is finished, everything saved, and nothing lost") 
     std::string name, kill;
     int code;
   };
-  for (const auto& [name, kill, code] : {Case{"int", "kill -INT $pid", 130}, Case{"term", "kill -TERM $pid", 143},
-                                         Case{"twice", "kill -INT $pid; sleep 0.005; kill -INT $pid", 130}}) {
+  for (const Case& c : {Case{"int", "kill -INT $pid", 130}, Case{"term", "kill -TERM $pid", 143},
+                        Case{"twice", "kill -INT $pid; sleep 0.005; kill -INT $pid", 130}}) {
+    const std::string &name = c.name, &kill = c.kill;
+    const int code = c.code;
     CAPTURE(name);
     const Outcome stopped = place.script(name, options, wait_for_checkpoint + kill + "\nwait $pid\n");
     CHECK_MESSAGE(stopped.code == code, place.read("runs/train/" + name + ".err"));
@@ -330,10 +332,11 @@ TEST_CASE("without epochs everything is checked and nothing trained") {
   CHECK(place.has("runs/train/exp/opt.yaml"));
   CHECK(place.has("runs/train/exp/labels.jpg"));
   CHECK(!place.has("runs/train/exp/weights/last.safetensors"));
-  for (const auto& [arguments, cause] : std::vector<test::Failure>{{"--cfg none.yaml", "none.yaml"},
-                                                                   {"--hyp none.yaml", "none.yaml"},
-                                                                   {"--weights none.pt", "none.pt"},
-                                                                   {"--project /proc/none", "/proc/none"}}) {
+  for (const test::Failure& failure : std::vector<test::Failure>{{"--cfg none.yaml", "none.yaml"},
+                                                                 {"--hyp none.yaml", "none.yaml"},
+                                                                 {"--weights none.pt", "none.pt"},
+                                                                 {"--project /proc/none", "/proc/none"}}) {
+    const std::string &arguments = failure.arguments, &cause = failure.cause;
     CAPTURE(arguments);
     const Outcome failed =
         place.run("train --data data.yaml --epochs 0 --img 64 --noplots " +
@@ -347,7 +350,7 @@ TEST_CASE("without epochs everything is checked and nothing trained") {
 
 TEST_CASE("usage errors") {
   const TrainPlace place;
-  for (const auto& [arguments, cause] :
+  for (const test::Failure& failure :
        std::vector<test::Failure>{{"--evolve", "--evolve: "},
                                   {"--evolve 300", "--evolve: "},
                                   {"--quad", "--quad: the loader makes no quads"},
@@ -361,6 +364,7 @@ TEST_CASE("usage errors") {
                                   {"--rect --multi-scale", "--multi-scale"},
                                   {"--rect --image-weights", "--image-weights"},
                                   {"--bucket x", "--bucket: "}}) {
+    const std::string &arguments = failure.arguments, &cause = failure.cause;
     CAPTURE(arguments);
     const Outcome failed = place.train("--noplots " + arguments);
     CHECK(failed.code == 2);

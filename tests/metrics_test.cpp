@@ -53,7 +53,9 @@ void check_list(const std::vector<double>& got, const nlohmann::json& want) {
 TEST_CASE("metrics: YOLOv5's golden cases, match by match and figure by figure") {
   const SafeTensors file = SafeTensors::read(test::test_data("post/map_cases.safetensors"));
   const nlohmann::json index = index_of_cases();
-  for (const auto& [name, want] : index.at("cases").items()) {
+  for (const auto& item : index.at("cases").items()) {
+    const std::string& name = item.key();
+    const nlohmann::json& want = item.value();
     CAPTURE(name);
     std::vector<Judged> pictures;
     for (int i = 0; i < want.at("images").get<int>(); ++i) {
@@ -86,7 +88,8 @@ TEST_CASE("metrics: YOLOv5's golden cases, match by match and figure by figure")
 }
 
 TEST_CASE("metrics: YOLOv5's area under given curves") {
-  for (const nlohmann::json& curve : index_of_cases().at("ap_curves")) {
+  const nlohmann::json index = index_of_cases();
+  for (const nlohmann::json& curve : index.at("ap_curves")) {
     const auto recall = curve.at("recall").get<std::vector<double>>();
     const auto precision = curve.at("precision").get<std::vector<double>>();
     CHECK(std::abs(average_precision(recall, precision) - curve.at("ap").get<double>()) <= sum_error);

@@ -339,7 +339,7 @@ __global__ void __launch_bounds__(block_threads)
 /// Room for packed weights and their terms.
 index_t packed_floats(const Packing& p) {
   return static_cast<index_t>(p.groups) * p.packed_terms * p.packed_rows +
-         static_cast<index_t>(p.packed_terms * sizeof(Term) / sizeof(float));
+         p.packed_terms * static_cast<index_t>(sizeof(Term) / sizeof(float));
 }
 
 /// Extents of what is packed; w may be without data.
