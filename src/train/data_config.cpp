@@ -104,11 +104,11 @@ void add_warnings(const YamlNode& document, DataConfig& data) {
 /// The source as a path that exists, seen from the data set's folder.
 fs::path located(const fs::path& source, const DataConfig& data, Split split) {
   std::error_code problem;
-  const fs::path path = (data.root / source).lexically_normal();
+  fs::path path = (data.root / source).lexically_normal();
   if (fs::exists(path, problem)) return path;
   // Some exports say ../train/images and mean the folder of the file itself; YOLOv5 takes that, too.
   const std::string text = source.generic_string();
-  const fs::path inside = (data.root / text.substr(text.starts_with("../") ? 3 : 0)).lexically_normal();
+  fs::path inside = (data.root / text.substr(text.starts_with("../") ? 3 : 0)).lexically_normal();
   if (fs::exists(inside, problem)) return inside;
   throw FormatError(data.file + ": " + std::string(to_string(split)) + ": there is no " + path.string());
 }

@@ -61,7 +61,7 @@ std::vector<fs::path> pictures_below(const fs::path& top) {
 }
 
 fs::path listed_picture(const fs::path& line, const fs::path& list, const fs::path& root) {
-  const fs::path beside = (list.parent_path() / line).lexically_normal();
+  fs::path beside = (list.parent_path() / line).lexically_normal();
   std::error_code problem;
   for (const fs::path& path : {beside, (root / line).lexically_normal(), line})
     if (fs::exists(path, problem)) return path;

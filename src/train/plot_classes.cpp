@@ -58,7 +58,7 @@ class Density {
 
   void add(double x, double y) {
     const auto cell = [](double v) {
-      return static_cast<std::size_t>(std::clamp(v, 0.0, 1.0) * static_cast<double>(cells - 1) + 0.5);
+      return static_cast<std::size_t>(std::lround(std::clamp(v, 0.0, 1.0) * static_cast<double>(cells - 1)));
     };
     if (std::isfinite(x) && std::isfinite(y)) ++counts_[cell(y)][cell(x)];
   }
