@@ -34,6 +34,21 @@ void for_each_map_shape(const F& f) {
   for (std::size_t i = 0; i<std::size(map_shapes); i += every()> 1 ? 3 : 1) f(i, map_shapes[i]);
 }
 
+/// Where channels come from: a shuffle of two halves, its inverse, and a slice with holes (-1).
+struct ChannelMoves {
+  std::vector<index_t> shuffle, inverse, slice;
+
+  explicit ChannelMoves(index_t channels) : shuffle(static_cast<std::size_t>(channels)), inverse(shuffle) {
+    const index_t half = (channels + 1) / 2;
+    for (index_t j = 0; j < channels; ++j) {
+      const index_t from = j % 2 == 0 ? j / 2 : half + j / 2;
+      shuffle[static_cast<std::size_t>(j)] = from;
+      inverse[static_cast<std::size_t>(from)] = j;
+    }
+    for (index_t j = channels / 3; j < channels; ++j) slice.push_back(j % 5 == 4 ? -1 : j);
+  }
+};
+
 /// A batch norm with its activation: numbers, and what the reference makes of them in double.
 struct NormProblem {
   Shape shape;

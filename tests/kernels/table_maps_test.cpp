@@ -106,14 +106,8 @@ TEST_CASE("activations and their gradients") {
 TEST_CASE("shuffles, their inverses and slices move every number to its place") {
   for_each_map_shape([](std::size_t i, const Shape& s) {
     const Tensor x = random_tensor(s, Fill::reals, 5);
-    std::vector<index_t> shuffle(static_cast<std::size_t>(s.c)), inverse(shuffle), slice;
-    const index_t half = (s.c + 1) / 2;
-    for (index_t j = 0; j < s.c; ++j) {
-      const index_t from = j % 2 == 0 ? j / 2 : half + j / 2;
-      shuffle[static_cast<std::size_t>(j)] = from;
-      inverse[static_cast<std::size_t>(from)] = j;
-    }
-    for (index_t j = s.c / 3; j < s.c; ++j) slice.push_back(j % 5 == 4 ? -1 : j);
+    const ChannelMoves moves(s.c);
+    const std::vector<index_t>&shuffle = moves.shuffle, &inverse = moves.inverse, &slice = moves.slice;
     const Shape sliced{s.n, static_cast<index_t>(slice.size()), s.h, s.w};
     Tensor y(s), part(sliced), sum(s);
     kernels::gather_channels<float>(x.view<float>(), y.view<float>(), shuffle);

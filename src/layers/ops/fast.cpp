@@ -83,18 +83,13 @@ Lowering lower_in_blocks(const LowerContext& c, std::string_view name, KernelFun
   return l;
 }
 
-namespace {
-
-/// Folded norm, coefficients and partial sums of run_norm_bwd.
-void take_norm_bwd(Scratch& s, const AnyView& z, kernels::BnGradArgs& b, float*& scale, float*& bias) {
+void take_norm_bwd(Scratch& s, const AnyView& z, kernels::BnGradArgs& b, float*& scale, float*& bias) noexcept {
   set_extent(b, z);
-  scale = s.take(z.shape.c);
-  bias = s.take(z.shape.c);
+  b.scale = scale = s.take(z.shape.c);
+  b.bias = bias = s.take(z.shape.c);
   b.coefficients = s.take(3 * z.shape.c);
   b.workspace = s.take(kernels::bn_workspace(b.n, b.blocks, b.h, b.w, z.block));
 }
-
-}  // namespace
 
 index_t norm_bwd_workspace(const AnyView& z) noexcept {
   Scratch count(nullptr);
@@ -136,8 +131,6 @@ void run_norm_bwd(const KernelCall& k, const float* beta, const kernels::Activat
   b.var = k.in<float>(3).data;
   b.eps = k.attributes->real("eps");
   kernels::bn_fold(k.inputs[1].shape.c, b.mean, b.var, k.in<float>(4).data, beta, b.eps, scale, bias);
-  b.scale = scale;
-  b.bias = bias;
   b.act = act.kind;
   b.slope = static_cast<float>(act.slope);
   b.batch_stats = batch_stats;

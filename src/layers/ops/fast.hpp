@@ -38,6 +38,8 @@ void take_norm(Scratch& scratch, index_t channels) noexcept;
 /// none.
 void run_norm_bwd(const KernelCall& k, const float* beta, const kernels::Activation& act, bool batch_stats) noexcept;
 index_t norm_bwd_workspace(const AnyView& z) noexcept;
+/// What a norm's gradient of a map like z works in: folded norm, coefficients and partial sums; laid into `b`.
+void take_norm_bwd(Scratch& s, const AnyView& z, kernels::BnGradArgs& b, float*& scale, float*& bias) noexcept;
 
 /// Data through a convolution, dense or depthwise: x is what is read, y what is written.
 class FastConv {

@@ -97,30 +97,12 @@ void average(const KernelCall& k) {
   }
 }
 
-/// What both halves of the gradient are called with; floats of scratch memory when there is none.
-index_t take(Scratch& s, const AnyView& x, kernels::BnGradArgs& b, float*& scale, float*& bias) {
-  set_extent(b, x);
-  scale = s.take(x.shape.c);
-  bias = s.take(x.shape.c);
-  b.coefficients = s.take(3 * x.shape.c);
-  b.workspace = s.take(kernels::bn_workspace(b.n, b.blocks, b.h, b.w, x.block));
-  b.scale = scale;
-  b.bias = bias;
-  return s.taken();
-}
-
-index_t workspace_of(const AnyView& x) {
-  Scratch count(nullptr);
-  kernels::BnGradArgs b;
-  float *scale = nullptr, *bias = nullptr;
-  return take(count, x, b, scale, bias);
-}
-
+/// What both halves of the gradient are called with.
 kernels::BnGradArgs gradient_args(const KernelCall& k, const float* gamma) {
   Scratch s(k.workspace);
   kernels::BnGradArgs b;
   float *scale = nullptr, *bias = nullptr;
-  take(s, k.inputs[1], b, scale, bias);
+  take_norm_bwd(s, k.inputs[1], b, scale, bias);
   lay(k.inputs[0], b.dy, b.dyn, b.dyb, b.dyh);
   lay(k.inputs[1], b.z, b.zn, b.zb, b.zh);
   b.mean = k.in<float>(2).data;
@@ -189,7 +171,7 @@ const OpDef bn_bwd_sums{
     }),
     .lower =
         [](const LowerContext& c) {
-          return lower_in_blocks(c, "bn_act_bwd_sums", run_sums, workspace_of(c.inputs[1]));
+          return lower_in_blocks(c, "bn_act_bwd_sums", run_sums, norm_bwd_workspace(c.inputs[1]));
         },
 };
 
@@ -206,7 +188,9 @@ const OpDef bn_bwd_x{
                            k.out<T>(0), k.attributes->real("eps"));
     }),
     .lower =
-        [](const LowerContext& c) { return lower_in_blocks(c, "bn_act_bwd_apply", run_dx, workspace_of(c.inputs[1])); },
+        [](const LowerContext& c) {
+          return lower_in_blocks(c, "bn_act_bwd_apply", run_dx, norm_bwd_workspace(c.inputs[1]));
+        },
 };
 
 }  // namespace slimneck::ops
