@@ -7,6 +7,8 @@ install(TARGETS slimneck EXPORT slimneckTargets)
 install(DIRECTORY include/slimneck TYPE INCLUDE FILES_MATCHING PATTERN "*.hpp" PATTERN "*.inc")
 install(FILES ${PROJECT_BINARY_DIR}/include/slimneck/version.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/slimneck)
 install(DIRECTORY models DESTINATION ${CMAKE_INSTALL_DATADIR}/slimneck FILES_MATCHING PATTERN "*.yaml")
+install(DIRECTORY weights DESTINATION ${CMAKE_INSTALL_DATADIR}/slimneck FILES_MATCHING PATTERN "*.safetensors"
+        PATTERN "*.md")
 install(EXPORT slimneckTargets NAMESPACE slimneck:: DESTINATION ${slimneck_package_dir})
 
 # Only who links the static library links its dependencies too; a shared one has them inside.

@@ -184,6 +184,9 @@ TEST_CASE("results.csv is YOLOv5's to the character") {
   }
   // The same numbers, unrounded, are in metrics.json.
   const nlohmann::json metrics = nlohmann::json::parse(place.read("runs/train/exp/metrics.json"));
+  CHECK(metrics.at("speed").at("batches").get<int>() == 3);  // of two epochs of two, without the first
+  CHECK(metrics.at("speed").at("pictures_per_second").get<double>() > 0);
+  CHECK(metrics.at("speed").at("waiting_share").get<double>() <= 1);
   CHECK(metrics.at("history").size() == 2);
   CHECK(metrics.at("classes").size() == 2);
   CHECK(metrics.at("validation").at("images") == 4);

@@ -1,26 +1,29 @@
-// The parts of `slimneck demo`.
+// The parts of `slimneck demo`. Each says on standard output what it does and returns its sections of the report.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <span>
+#include <string>
 
-#include "slimneck/image.hpp"
+#include "slimneck/data.hpp"
 
 namespace slimneck::cli {
 
-/// A street of coloured shapes, 640 x 420; the same for the same seed on every machine.
-Image drawn_picture(std::uint64_t seed);
-
-/// Pictures of one size side by side, each under its title.
-struct Panel {
-  Image image;
-  std::string title;
+struct DemoArguments {
+  std::filesystem::path output = "runs/demo";
+  std::uint64_t seed = 1;  ///< of the pictures and of what is trained; the weights have seen those of seed 0
 };
-Image side_by_side(std::span<const Panel> panels);
 
-/// Mean magnitude over the channels of a 1 x c x h x w map, as colours from black (least) to white (most), each cell
-/// enlarged to size/h x size/w pixels.
-Image heat_map(View<const float> map, index_t size);
+/// Pictures of shapes that were drawn for this run.
+struct DemoData {
+  DataConfig config;
+  DataSet train, val, test;
+};
+
+/// The network whose weights come with the library looks at the test pictures.
+std::string show_detection(const DemoArguments& arguments, const DemoData& data);
+
+/// That network learns another task: families of shapes instead of shapes. The data's classes become these.
+std::string show_training(const DemoArguments& arguments, DemoData& data);
 
 }  // namespace slimneck::cli

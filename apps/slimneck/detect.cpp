@@ -232,8 +232,16 @@ void check_output(const DetectArguments& arguments) {
     throw UsageError("--output -: standard output is a terminal; pipe it: ... --output - | ffplay -");
 }
 
+/// Whoever asks for no network gets the one that comes with the library.
+void choose_weights(ModelArguments& model) {
+  if (!model.cfg.empty() || !model.weights.empty()) return require_weights(model);
+  if (!model.init.empty()) return;
+  model.weights = default_weights().string();
+  note("no --weights: using " + model.weights + ", which knows drawn shapes and nothing else");
+}
+
 void run(DetectArguments& arguments) {
-  require_weights(arguments.detector.model);
+  choose_weights(arguments.detector.model);
   arguments.save.folder.check();
   if (arguments.save.confidence && !arguments.save.text) throw UsageError("--save-conf goes with --save-txt");
   const auto inputs = std::count(arguments.sources.begin(), arguments.sources.end(), "-");

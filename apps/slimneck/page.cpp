@@ -1,8 +1,12 @@
 #include "page.hpp"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
+#include <vector>
 
 #include "cli.hpp"
+#include "slimneck/files.hpp"
 
 namespace slimneck::cli {
 
@@ -37,6 +41,7 @@ p{max-width:75ch;margin:.4em 0}.muted,figcaption,summary small{color:var(--muted
 button{font:inherit;color:inherit;background:var(--soft);border:1px solid var(--line);border-radius:5px;padding:.2em .7em;cursor:pointer}
 :focus-visible{outline:3px solid var(--s5);outline-offset:2px}
 .figures{display:flex;flex-wrap:wrap;gap:1em}figure{margin:0;flex:1 1 320px;min-width:0;max-width:620px}
+img{display:block;max-width:100%;height:auto}
 figure.wide{max-width:none;flex-basis:100%}
 svg{display:block;width:100%;height:auto;background:var(--bg);font:12px system-ui,sans-serif}
 svg text{fill:var(--fg)}svg .muted{fill:var(--muted)}svg .axis{stroke:var(--line);stroke-width:1}
@@ -118,6 +123,17 @@ std::string page(const std::string& title, const std::string& body, const std::s
 std::string section(const std::string& title, const std::string& explanation, const std::string& content) {
   return "<section><h2>" + escaped(title) + "</h2><p class=\"muted\">" + explanation + "</p>" + content +
          "</section>\n";
+}
+
+std::string picture_figure(const std::filesystem::path& picture, const std::string& caption) {
+  constexpr std::uint64_t most = 4 << 20;
+  const std::string bytes = read_text(picture.string(), most);
+  std::vector<unsigned char> text(4 * ((bytes.size() + 2) / 3) + 1);
+  const int length = EVP_EncodeBlock(text.data(), reinterpret_cast<const unsigned char*>(bytes.data()),
+                                     static_cast<int>(bytes.size()));
+  const std::string kind = picture.extension() == ".png" ? "png" : "jpeg";
+  return "<figure class=\"wide\"><figcaption>" + escaped(caption) + "</figcaption><img alt=\"" + escaped(caption) +
+         "\" src=\"data:image/" + kind + ";base64," + std::string(text.begin(), text.begin() + length) + "\"></figure>";
 }
 
 std::string table_head(const std::string& caption, const std::vector<Column>& columns) {

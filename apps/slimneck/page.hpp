@@ -1,6 +1,7 @@
 // Pages that stand alone: style and script within, no network, light and dark, for screens and printers.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "slimneck/plan.hpp"
@@ -15,6 +16,9 @@ std::string page(const std::string& title, const std::string& body, const std::s
 
 /// A section with its heading and what it shows.
 std::string section(const std::string& title, const std::string& explanation, const std::string& content);
+
+/// A picture as part of the page, which needs no file beside it. Throws IoError when it cannot be read.
+std::string picture_figure(const std::filesystem::path& picture, const std::string& caption);
 
 /// A column of a table that can be sorted: a number (right) or a text (left).
 struct Column {

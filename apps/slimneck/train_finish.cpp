@@ -55,7 +55,7 @@ Metrics judge(const TrainSetup& setup, const fs::path& folder, ConfusionMatrix& 
 
 }  // namespace
 
-void finish_training(const TrainSetup& setup, const fs::path& folder, const TrainState& state,
+void finish_training(const TrainSetup& setup, const fs::path& folder, const TrainState& state, const TrainSpeed& speed,
                      std::vector<std::pair<std::string, std::string>> facts) {
   ConfusionMatrix confusion(setup.model().classes);
   const Metrics metrics = judge(setup, folder, confusion);
@@ -63,6 +63,7 @@ void finish_training(const TrainSetup& setup, const fs::path& folder, const Trai
   const TrainSummary summary{.title = setup.model().name + " trained on " + setup.train().name,
                              .history = state.history,
                              .best_epoch = state.best_epoch,
+                             .speed = speed,
                              .names = setup.names(),
                              .metrics = &metrics,
                              .confusion = &confusion,

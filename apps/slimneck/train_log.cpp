@@ -107,8 +107,16 @@ std::string TrainLog::row(index_t epoch) const {
                 static_cast<double>(last_->width));
 }
 
-void TrainLog::batch(const StepResult& step, index_t batches) {
+void TrainLog::batch(const StepResult& step, index_t pictures, index_t batches) {
   last_ = step;
+  if (begun_) {
+    constexpr double ms = 1e-3;
+    ++speed_.batches;
+    speed_.pictures += pictures;
+    speed_.waiting += step.wait_ms * ms;
+    speed_.seconds += (step.wait_ms + step.step_ms) * ms;
+  }
+  begun_ = true;
   if (!Progress::possible()) return;
   constexpr int width = 20;
   const auto done = static_cast<int>((step.batch + 1) * width / std::max<index_t>(batches, 1));

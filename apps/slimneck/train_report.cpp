@@ -55,37 +55,6 @@ std::string loss_figure(const TrainSummary& summary, const std::string& title, d
        .y_range = {}});
 }
 
-std::string course(const TrainSummary& summary) {
-  const Range whole{0, 1};
-  const std::string scores =
-      line_figure({.title = "mean average precision",
-                   .x_label = "epoch",
-                   .y_label = "",
-                   .series = {over_epochs(summary, "mAP 0.5", [](const EpochResult& e) { return e.map50; }),
-                              over_epochs(summary, "mAP 0.5:0.95", [](const EpochResult& e) { return e.map50_95; })},
-                   .x_range = {},
-                   .y_range = whole});
-  const std::string found =
-      line_figure({.title = "precision and recall",
-                   .x_label = "epoch",
-                   .y_label = "",
-                   .series = {over_epochs(summary, "precision", [](const EpochResult& e) { return e.p; }),
-                              over_epochs(summary, "recall", [](const EpochResult& e) { return e.r; })},
-                   .x_range = {},
-                   .y_range = whole});
-  const std::string rates =
-      line_figure({.title = "learning rates",
-                   .x_label = "epoch",
-                   .y_label = "",
-                   .series = {over_epochs(summary, "biases", [](const EpochResult& e) { return e.lr[0]; }),
-                              over_epochs(summary, "weights", [](const EpochResult& e) { return e.lr[1]; })},
-                   .x_range = {},
-                   .y_range = {}});
-  return "<div class=\"figures\">" + scores + found + loss_figure(summary, "box loss", &LossParts::box) +
-         loss_figure(summary, "objectness loss", &LossParts::obj) +
-         loss_figure(summary, "class loss", &LossParts::cls) + rates + "</div>";
-}
-
 /// Every tenth point of a curve: a page is no place for thousands.
 Series thinned(const std::string& name, const Curve& curve) {
   constexpr std::size_t stride = 9;  // both ends of 1000 points are kept
@@ -159,8 +128,43 @@ std::string lead(const TrainSummary& summary) {
 
 }  // namespace
 
+std::string train_course(const TrainSummary& summary) {
+  const Range whole{0, 1};
+  const std::string scores =
+      line_figure({.title = "mean average precision",
+                   .x_label = "epoch",
+                   .y_label = "",
+                   .series = {over_epochs(summary, "mAP 0.5", [](const EpochResult& e) { return e.map50; }),
+                              over_epochs(summary, "mAP 0.5:0.95", [](const EpochResult& e) { return e.map50_95; })},
+                   .x_range = {},
+                   .y_range = whole});
+  const std::string found =
+      line_figure({.title = "precision and recall",
+                   .x_label = "epoch",
+                   .y_label = "",
+                   .series = {over_epochs(summary, "precision", [](const EpochResult& e) { return e.p; }),
+                              over_epochs(summary, "recall", [](const EpochResult& e) { return e.r; })},
+                   .x_range = {},
+                   .y_range = whole});
+  const std::string rates =
+      line_figure({.title = "learning rates",
+                   .x_label = "epoch",
+                   .y_label = "",
+                   .series = {over_epochs(summary, "biases", [](const EpochResult& e) { return e.lr[0]; }),
+                              over_epochs(summary, "weights", [](const EpochResult& e) { return e.lr[1]; })},
+                   .x_range = {},
+                   .y_range = {}});
+  return "<div class=\"figures\">" + scores + found + loss_figure(summary, "box loss", &LossParts::box) +
+         loss_figure(summary, "objectness loss", &LossParts::obj) +
+         loss_figure(summary, "class loss", &LossParts::cls) + rates + "</div>";
+}
+
 std::string metrics_json(const TrainSummary& summary) {
   Json json{{"best_epoch", summary.best_epoch}, {"epochs", summary.history.size()}};
+  const TrainSpeed& speed = summary.speed;
+  json["speed"] = {{"batches", speed.batches},
+                   {"pictures_per_second", speed.pictures_per_second()},
+                   {"waiting_share", speed.waiting_share()}};
   const std::vector<ValRow> rows = rows_of(summary);
   json["validation"] = rows.empty() ? Json(nullptr) : to_json(rows.front());
   if (!rows.empty()) {
@@ -177,8 +181,9 @@ std::string metrics_json(const TrainSummary& summary) {
 std::string train_report(const TrainSummary& summary) {
   std::string body = lead(summary);
   if (!summary.history.empty())
-    body += section("The course of it",
-                    "Losses are means over an epoch; the validation sees the average of the weights.", course(summary));
+    body +=
+        section("The course of it", "Losses are means over an epoch; the validation sees the average of the weights.",
+                train_course(summary));
   if (summary.metrics != nullptr) {
     body += section("Classes", "Precision and recall where the mean F1 is highest, at IoU 0.5.", class_table(summary));
     if (!summary.metrics->classes.empty())

@@ -7,6 +7,7 @@
 
 #include "slimneck/metrics.hpp"
 #include "slimneck/train.hpp"
+#include "train_log.hpp"
 
 namespace slimneck::cli {
 
@@ -15,6 +16,7 @@ struct TrainSummary {
   std::string title;  ///< of the page
   std::span<const EpochResult> history;
   index_t best_epoch = 0;
+  TrainSpeed speed;
   std::span<const std::string> names;
   const Metrics* metrics = nullptr;            ///< of the best weights; null: never validated
   const ConfusionMatrix* confusion = nullptr;  ///< may be null
@@ -25,6 +27,9 @@ struct TrainSummary {
 
 /// metrics.json
 std::string metrics_json(const TrainSummary& summary);
+
+/// Charts of how losses, accuracy and learning rates went.
+std::string train_course(const TrainSummary& summary);
 
 /// A page that stands alone.
 std::string train_report(const TrainSummary& summary);

@@ -172,7 +172,8 @@ std::optional<StepResult> TrainRun::step() {
 }
 
 void TrainRun::after_step(const StepResult& step) {
-  log_.batch(step, trainer_.batches());
+  const index_t batch = setup_.options().batch, all = static_cast<index_t>(setup_.train().samples.size());
+  log_.batch(step, std::min(batch, all - step.batch * batch), trainer_.batches());
   note_all("ignoring corrupt image/label", trainer_.batch().skipped);
   if (step.iteration < shown_batches && !setup_.arguments().noplots)
     attempt([&] { save_batch_picture(folder_, step.iteration, trainer_.batch(), setup_.train(), setup_.names()); });
@@ -247,17 +248,22 @@ void TrainRun::conclude() {
                ll(setup_.options().patience), ll(state.best_epoch)));
   const double hours = watch_.lap() / 3.6e6;
   say(format("\n%lld epochs completed in %.3f hours.", ll(state.epoch - first_epoch_), hours));
+  const TrainSpeed& speed = log_.speed();
+  const std::string pace = format("%.1f pictures per second in training, %.1f %% of the time waiting for them",
+                                  speed.pictures_per_second(), 100 * speed.waiting_share());
+  if (speed.batches > 0) note(pace);
   const index_t skipped = setup_.train().corrupt + trainer_.skipped();
   if (skipped > 0) note(format("%lld pictures could not be used", ll(skipped)));
   if (state.epoch > 0)
     attempt([&] {
       finish_training(
-          setup_, folder_, state,
+          setup_, folder_, state, speed,
           {{"model", setup_.model().name + ", dialect " + setup_.model().dialect},
            {"training data", format("%zu pictures, %lld of them without objects; %lld could not be used",
                                     setup_.train().samples.size(), ll(setup_.train().backgrounds()), ll(skipped))},
            {"epochs",
-            format("%lld, %.3f hours for the last %lld", ll(state.epoch), hours, ll(state.epoch - first_epoch_))}});
+            format("%lld, %.3f hours for the last %lld", ll(state.epoch), hours, ll(state.epoch - first_epoch_))},
+           {"speed", pace}});
     });
   say("Results saved to " + bold(folder_.string()));
 }

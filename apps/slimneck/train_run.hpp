@@ -60,6 +60,6 @@ void follow(const TrainSetup& setup, const Checkpoint* checkpoint = nullptr);
 
 /// Looks at the weights of the best epoch once more, and writes what is told of the whole run.
 void finish_training(const TrainSetup& setup, const std::filesystem::path& folder, const TrainState& state,
-                     std::vector<std::pair<std::string, std::string>> facts);
+                     const TrainSpeed& speed, std::vector<std::pair<std::string, std::string>> facts);
 
 }  // namespace slimneck::cli

@@ -128,6 +128,10 @@ inline constexpr std::string_view dialect = "gsconv_dialect";  ///< see Dialect
 inline constexpr std::string_view yaml = "yaml";               ///< the model file that the weights are of
 }  // namespace metadata_key
 
+/// The weights that come with the library, of slimneck-n for the shapes of make_shapes (data.hpp). They lie in the
+/// folder `weights` beside that of load_model's models. Throws IoError when they are not there.
+SLIMNECK_EXPORT std::filesystem::path default_weights();
+
 /// Copies the weights of a PyTorch state dict into the tensors of `parameters`, converted to their element type, and
 /// calls touch(); gradients stay. Names are PyTorch's; all of them may have one "model." more or less in front.
 /// Counters `num_batches_tracked` may be absent and then become 0. Throws one FormatError that lists everything that

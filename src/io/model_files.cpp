@@ -7,6 +7,7 @@
 #include "io/files.hpp"
 #include "slimneck/files.hpp"
 #include "slimneck/model.hpp"
+#include "slimneck/weights.hpp"
 
 namespace slimneck {
 
@@ -96,6 +97,13 @@ Model load_model(const fs::path& name, const ModelOptions& options) {
   ModelOptions with_scale = options;
   if (options.scale.empty()) with_scale.scale = found.scale;
   return parse_model(read_model(found.file), found.file.string(), with_scale);
+}
+
+fs::path default_weights() {
+  const std::string name = "slimneck-n-shapes.safetensors";
+  for (const fs::path& folder : model_folders())
+    if (fs::path file = folder.parent_path() / "weights" / name; is_file(file)) return file;
+  throw IoError(name + ": the library's weights are not where its models are");
 }
 
 std::vector<std::string> model_names() {
