@@ -237,6 +237,8 @@ void choose_weights(ModelArguments& model) {
   if (!model.cfg.empty() || !model.weights.empty()) return require_weights(model);
   if (!model.init.empty()) return;
   model.weights = default_weights().string();
+  constexpr index_t trained_at = 320;
+  if (model.img.empty()) model.img = {trained_at};
   note("no --weights: using " + model.weights + ", which knows drawn shapes and nothing else");
 }
 
