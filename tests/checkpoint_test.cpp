@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "io/digest.hpp"
+#include "io/files.hpp"
 #include "picture_data.hpp"
 #include "slimneck/error.hpp"
 #include "slimneck/files.hpp"
@@ -309,6 +310,34 @@ TEST_CASE("files that are missing, swapped or left over") {
   state["generation"] = 7;
   overwrite(folder / "state.0.json", state.dump());
   CHECK_THROWS_WITH_AS(find_checkpoint(folder.path()), doctest::Contains("generation 7 is of another file"), IoError);
+}
+
+TEST_CASE("what killed writers left goes; files of writers that live, and all others, stay") {
+  const test::TemporaryFolder folder("left_overs");
+  CHECK(remove_left_overs(folder / "none") == 0);
+  for (int writer = 0; writer < 2; ++writer)
+    CHECK(in_child([&] {
+            io::AtomicFile file(folder / "killed");
+            _exit(7);  // as if killed: nothing is cleaned up
+            return 0;
+          }) == 7);
+  overwrite(folder / "kept.tmp", "of somebody else");
+  overwrite(folder / ".slimneck-notes.tmp", "of somebody else");
+  fs::create_directory(folder / ".slimneck-1-2.tmp");
+  fs::create_symlink("kept.tmp", folder / ".slimneck-1-3.tmp");
+  const auto files = [&] { return std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()); };
+  CHECK(files() == 6);
+  {
+    io::AtomicFile living(folder / "living");
+    living.write(std::as_bytes(std::span("text", 4)));
+    CHECK(remove_left_overs(folder.path()) == 2);
+    CHECK(files() == 5);
+    living.commit();
+  }
+  CHECK(content(folder / "living") == "text");
+  CHECK(content(folder / "kept.tmp") == "of somebody else");
+  CHECK(remove_left_overs(folder.path()) == 0);
+  CHECK(files() == 5);
 }
 
 TEST_CASE("whatever instant the writer is killed at, a checkpoint is whole and at most one save old") {

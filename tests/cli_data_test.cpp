@@ -76,6 +76,8 @@ TEST_CASE("data check: every bad row with its file and line, and the exit code")
   CHECK(contains(text.out, "a.txt:5: "));
   CHECK(contains(text.out, "c.png: "));
   CHECK(contains(text.out, "train: 2 pictures, 1 of them not usable"));
+  check_failed(place.run("data check data.yaml --split val --json >/dev/null"), 1,
+               "data.yaml: 1 bad label row or picture");
   const Outcome json = place.run("data check data.yaml --json");
   CHECK(json.code == 1);
   const auto parsed = nlohmann::json::parse(json.out);

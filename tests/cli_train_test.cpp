@@ -2,80 +2,25 @@
 #include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "io/yaml.hpp"
 #include "slimneck/hyp.hpp"
-#include "slimneck/image.hpp"
 #include "slimneck/train.hpp"
-#include "workplace.hpp"
+#include "train_place.hpp"
 
 #ifdef SLIMNECK_CLI
 
 using namespace slimneck;
 using slimneck::test::check_failed;
 using slimneck::test::contains;
+using slimneck::test::lines_of;
 using slimneck::test::Outcome;
+using slimneck::test::TrainPlace;
+using slimneck::test::wait_for_checkpoint;
 
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A data set of two classes: light squares and dark bars on grey.
-class TrainPlace : public test::Workplace {
- public:
-  TrainPlace() : test::Workplace("cli_train") {
-    text("data.yaml", "path: set\ntrain: images/train\nval: images/val\nnames: [square, bar]\n");
-    for (int i = 0; i < 8; ++i) picture("train", i);
-    for (int i = 8; i < 12; ++i) picture("val", i);
-  }
-
-  void picture(const std::string& split, int number) const {
-    const bool square = number % 2 == 0;
-    const index_t w = square ? 24 : 40, h = square ? 24 : 12, left = 2 + number * 5 % 20, top = 3 + number * 7 % 30;
-    Image image(64, 64, {120, 120, 120});
-    for (index_t y = top; y < top + h; ++y)
-      for (index_t x = left; x < left + w; ++x)
-        for (index_t c = 0; c < 3; ++c) image.rgb[static_cast<std::size_t>((y * 64 + x) * 3 + c)] = square ? 230 : 20;
-    const std::string name = std::to_string(number);
-    for (const char* kind : {"images", "labels"}) fs::create_directories(*this / ("set/" + (kind + ("/" + split))));
-    write_image(*this / ("set/images/" + split + "/" + name + ".png"), image);
-    std::ostringstream label;
-    label << (square ? 0 : 1) << ' ' << static_cast<double>(left) / 64 + static_cast<double>(w) / 128 << ' '
-          << static_cast<double>(top) / 64 + static_cast<double>(h) / 128 << ' ' << static_cast<double>(w) / 64 << ' '
-          << static_cast<double>(h) / 64 << '\n';
-    text("set/labels/" + split + "/" + name + ".txt", label.str());
-  }
-
-  /// What every run here has in common.
-  static std::string line(const std::string& more) {
-    return "train --data data.yaml --cfg detector.yaml --img 64 --batch 4 --workers 0 --threads 1 --noautoanchor " +
-           more;
-  }
-  [[nodiscard]] Outcome train(const std::string& more, const std::string& before = "") const {
-    return run(line(more), before);
-  }
-  /// Runs a script in which $train is the program with that line, and $run the folder of the run of this name.
-  [[nodiscard]] Outcome script(const std::string& name, const std::string& more, const std::string& lines) const {
-    text("script.sh", "run=runs/train/" + name + "\ntrain() { exec '" + test::program_file + "' " +
-                          line(more + " --name " + name) + " >$run.out 2>$run.err; }\nmkdir -p runs/train\n" + lines);
-    return shell("sh script.sh");
-  }
-
-  [[nodiscard]] bool has(const std::string& name) const { return fs::exists(*this / name); }
-};
-
-/// Waits for the first checkpoint of a process in the background, $pid.
-constexpr const char* wait_for_checkpoint =
-    "train & pid=$!\n"
-    "while [ ! -e $run/weights/state.1.json ] && kill -0 $pid; do sleep 0.01; done\n";
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
-}
 
 /// The weights and the results of two runs are the same bytes.
 void check_same_run(const TrainPlace& place, const std::string& a, const std::string& b) {
@@ -115,6 +60,7 @@ TEST_CASE("a run leaves what YOLOv5's does") {
                            "results.csv",
                            "results.png",
                            "labels.jpg",
+                           "labels_correlogram.jpg",
                            "train_batch0.jpg",
                            "train_batch1.jpg",
                            "train_batch2.jpg",
@@ -238,10 +184,15 @@ TEST_CASE("killed and resumed is the same as never stopped") {
       place.script("killed", options, std::string(wait_for_checkpoint) + "kill -9 $pid; wait $pid\n");
   CHECK(killed.code == 137);
   REQUIRE(find_checkpoint(place / "runs/train/killed/weights").state.epoch < 12);
+  for (const char* half : {"runs/train/killed/.slimneck-4-2.tmp", "runs/train/killed/weights/.slimneck-1-0.tmp"})
+    place.text(half, "half a file");
   const Outcome resumed = place.run("train --resume runs/train/killed --workers 2 --threads 2");
   REQUIRE_MESSAGE(resumed.code == 0, resumed.err);
   CHECK(contains(resumed.err, "Resuming training from epoch "));
   check_same_run(place, "straight", "killed");
+  for (const char* folder : {"runs/train/killed", "runs/train/killed/weights"})
+    for (const fs::directory_entry& entry : fs::directory_iterator(place / folder))
+      CHECK_FALSE(entry.path().extension() == ".tmp");
   for (const char* run : {"runs/train/killed", "runs/train/killed/weights/last.safetensors"})
     check_failed(place.run("train --resume " + std::string(run)), 1, "nothing to resume");
 }
@@ -374,6 +325,7 @@ TEST_CASE("usage errors") {
     CHECK_MESSAGE(contains(failed.err, "error: "), failed.err);
     CHECK_MESSAGE(contains(failed.err, cause), failed.err);
   }
+  check_failed(place.run("train --data data.yaml --cfg detector.yaml --img 5000"), 2, "--img");
   check_failed(place.run("train --cfg detector.yaml"), 2, "--data is required");
   check_failed(place.run("train --data data.yaml"), 2, "--cfg or --weights is required");
   CHECK(!place.has("runs/train/exp"));

@@ -118,6 +118,24 @@ TEST_CASE("labels and COCO's JSON name every box") {
   check_failed(place.run(val + "--save-conf"), 2, "--save-txt");
 }
 
+TEST_CASE("COCO's JSON of nothing is an empty list; one that was not finished is no file") {
+  const Workplace place;
+  REQUIRE(place.run(val + "--save-json --noplots --conf 1").code == 0);
+  CHECK(json::parse(place.read("runs/val/exp/eyes_predictions.json")) == json::array());
+  std::string list;
+  for (int i = 0; i < 5000; ++i) list += "images/a.png\n";
+  place.text("many.txt", list);
+  place.text("many.yaml", "train: images\nval: many.txt\nnames: [red, blue]\n");
+  const Outcome stopped =
+      place.shell("'" + std::string(test::program_file) +
+                  "' val --cfg network.yaml --weights eyes.safetensors --img 64 "
+                  "--data many.yaml --batch 1 --save-json --noplots --name many >out.txt 2>err.txt & pid=$!\n"
+                  "until ls runs/val/many/.slimneck-* >/dev/null 2>&1 || ! kill -0 $pid; do sleep 0.01; done\n"
+                  "kill -INT $pid; wait $pid");
+  CHECK_MESSAGE(stopped.code == 130, place.read("err.txt"));
+  CHECK_FALSE(fs::exists(place / "runs/val/many"));
+}
+
 TEST_CASE("pictures of one name have label files of their own, beside those that are called so") {
   const Workplace place;
   for (const char* name : {"c.jpg", "c-2.png"}) fs::copy_file(place / "images/c.png", place / "images" / name);
@@ -179,6 +197,8 @@ TEST_CASE("what does not fit, and what is not there") {
   check_failed(place.run("val --cfg network.yaml --data squares.yaml"), 2, "--weights FILE");
   check_failed(place.run("val --cfg network.yaml --init seed=1"), 2, "--data");
   check_failed(place.run("val --cfg network.yaml --init seed=1 --data squares.yaml --img 64 96"), 2, "one SIZE");
+  check_failed(place.run(network + "--data squares.yaml --img 5000"), 2,
+               "--img 5000: pictures of a data set are seen in at most 4096 pixels");
 }
 
 TEST_CASE("broken pictures are named and left out; without labels there is nothing to measure") {

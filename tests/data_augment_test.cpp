@@ -347,6 +347,38 @@ TEST_CASE("a mosaic shows four pictures and their boxes where they are") {
   }
 }
 
+TEST_CASE("weights say which pictures mosaics are made of, but not which one a mosaic is mixed with") {
+  test::DataFolder folder("augment_weights");
+  for (int i = 0; i < 3; ++i) folder.add(64, 64, std::to_string(i) + " 0.5 0.5 1 1\n");
+  const DataSet data = folder.scan();
+  LoaderOptions options = augmented(3);
+  options.hyp = still();
+  options.hyp.mosaic = 1;
+  const auto others = [&](double mixup) {
+    options.hyp.mixup = mixup;
+    Loader loader(data, options);
+    loader.set_image_weights(std::vector<double>{1, 0, 0});
+    std::vector<index_t> counts(3);  // of pictures that the others' boxes lie in
+    for (index_t epoch = 0; epoch < 40; ++epoch) {
+      const Batch batch = test::epoch_of(loader, epoch).at(0);
+      std::array<index_t, 3> boxes{};  // of classes without weight, in each picture
+      for (const BoxTarget& t : batch.targets)
+        if (t.cls != 0) {
+          ++counts[static_cast<std::size_t>(t.cls)];
+          ++boxes[static_cast<std::size_t>(t.image)];
+        }
+      for (const index_t count : boxes) CHECK(count <= 1);  // the three around it have weight
+    }
+    return counts;
+  };
+  CHECK(others(0) == std::vector<index_t>{0, 0, 0});
+  const std::vector<index_t> mixed = others(1);
+  // 120 draws at 1/3 each, of which some are cut off by the crop.
+  CHECK(mixed[1] > 10);
+  CHECK(mixed[2] > 10);
+  CHECK(mixed[1] + mixed[2] < 120);
+}
+
 TEST_CASE("a picture that is gone is replaced, in the same way by any number of workers") {
   test::DataFolder folder("augment_gone");
   test::add_various(folder, 9);

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <string>
 
 #include "slimneck/error.hpp"
@@ -42,6 +43,30 @@ TEST_CASE("hyperparameters are read back to the last bit, as PyYAML's users writ
   const std::string text = write_hyp(Hyp{});
   CHECK(parse_hyp(replaced(text, "lr0: 0.01", "lr0: 1e-2  # initial"), "h") == Hyp{});
   CHECK(parse_hyp("\xEF\xBB\xBF" + replaced(text, "mosaic: 1", "mosaic: 1.0"), "h") == Hyp{});
+}
+
+TEST_CASE("hyperparameters that a program sets have the ranges of files") {
+  CHECK_NOTHROW(check_hyp({}));
+  const auto refused = [](double Hyp::*field, double value) {
+    Hyp hyp;
+    hyp.*field = value;
+    try {
+      check_hyp(hyp);
+    } catch (const ShapeError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(refused(&Hyp::hsv_h, 1.5) == "hyperparameters: hsv_h is 1.5; wanted a number in 0..1");
+  CHECK(refused(&Hyp::scale, -0.5) == "hyperparameters: scale is -0.5; wanted a number in 0..0.99");
+  CHECK(refused(&Hyp::copy_paste, 0.5) == "hyperparameters: copy_paste is 0.5; wanted 0");
+  CHECK(refused(&Hyp::lr0, std::numeric_limits<double>::quiet_NaN()) ==
+        "hyperparameters: lr0 is nan; wanted a number in 0..1e+06");
+  CHECK(refused(&Hyp::box, std::numeric_limits<double>::infinity()).starts_with("hyperparameters: box is inf; "));
+  CHECK(refused(&Hyp::lr0, 1e6).empty());
+  Hyp hyp;
+  hyp.anchors = 0;
+  CHECK_THROWS_WITH_AS(check_hyp(hyp), "hyperparameters: anchors is 0; wanted a number in 1..32", ShapeError);
 }
 
 TEST_CASE("hyperparameters that are missing, unknown, repeated or out of range are refused by name") {

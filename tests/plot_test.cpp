@@ -167,6 +167,39 @@ TEST_CASE("plot: labels") {
   CHECK_NOTHROW((void)plot_labels({}, {}));
 }
 
+TEST_CASE("plot: labels' correlogram") {
+  std::vector<PlottedLabel> labels;
+  for (std::uint64_t i = 0; i < 600; ++i) {
+    const auto x = static_cast<float>(random(2 * i)), w = static_cast<float>(random(2 * i + 1) * 0.5);
+    labels.push_back({0, x, 1 - x, w, 2 * w});
+  }
+  labels.push_back({9, std::numeric_limits<float>::quiet_NaN(), 2, -1, std::numeric_limits<float>::infinity()});
+  const Image image = plot_labels_correlogram(labels);
+  keep("labels_correlogram.jpg", image);
+  REQUIRE(image.width == image.height);
+  const index_t side = image.width / 4;
+  // How many pixels of a panel have colours (all texts and frames are nearly grey).
+  const auto coloured = [&](index_t row, index_t column) {
+    index_t found = 0;
+    for (index_t y = row * side; y < (row + 1) * side; ++y)
+      for (index_t x = column * side; x < (column + 1) * side; ++x) {
+        const std::uint8_t* const pixel = image.rgb.data() + (y * image.width + x) * 3;
+        found += pixel[2] - pixel[0] > 30 ? 1 : 0;
+      }
+    return found;
+  };
+  for (index_t row = 0; row < 4; ++row)
+    for (index_t column = 0; column < 4; ++column) {
+      CAPTURE(row);
+      CAPTURE(column);
+      CHECK((coloured(row, column) > 0) == (column <= row));
+    }
+  // y over x and height over width are lines, width over x is an area.
+  CHECK(5 * coloured(1, 0) < coloured(2, 0));
+  CHECK(5 * coloured(3, 2) < coloured(2, 0));
+  CHECK_NOTHROW((void)plot_labels_correlogram({}));
+}
+
 TEST_CASE("plot: mosaic") {
   std::vector<Tile> tiles;
   for (int i = 0; i < 18; ++i)

@@ -11,6 +11,7 @@
 #include "slimneck/files.hpp"
 #include "slimneck/train.hpp"
 #include "temporary_folder.hpp"
+#include "workplace.hpp"
 
 using namespace slimneck;
 
@@ -20,27 +21,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Two levels, strides 8 and 16; VoVGSCSP has parameters that nothing reads.
-constexpr const char* network = R"(nc: 2
-depth_multiple: 1.0
-width_multiple: 1.0
-anchors:
-  - [10, 13, 16, 30, 33, 23]
-  - [30, 61, 62, 45, 59, 119]
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-head:
-  - [-1, 1, VoVGSCSP, [16]]
-  - [-1, 1, GSConv, [16, 3, 2]]
-  - [[3, 4], 1, Detect, [nc, anchors]]
-)";
+/// The detector of other tests with a module that has parameters which nothing reads: levels of strides 8 and 16.
+std::string network() {
+  const std::string end = "  - [-1, 1, GSConv, [16, 3, 2]]\nhead:\n  - [[2, 3], 1, Detect, [nc, anchors]]\n";
+  const std::string other =
+      "head:\n  - [-1, 1, VoVGSCSP, [16]]\n  - [-1, 1, GSConv, [16, 3, 2]]\n  - [[3, 4], 1, Detect, [nc, anchors]]\n";
+  std::string yaml = test::detector_yaml;
+  REQUIRE(yaml.ends_with(end));
+  return yaml.replace(yaml.size() - end.size(), end.size(), other);
+}
 
 Model small_model() {
   ModelOptions options;
   options.height = options.width = 64;
-  return parse_model(network, "small.yaml", options);
+  return parse_model(network(), "small.yaml", options);
 }
 
 /// Pictures of 64 x 64 with one bright box each, of class 0 (wide) or 1 (high).
@@ -258,6 +252,8 @@ TEST_CASE("steps tell where they stand, and the books are kept") {
   }
   CHECK(trainer.finished());
   CHECK_FALSE(trainer.step());
+  CHECK_THROWS_WITH_AS(trainer.finish_epoch(nullptr), doctest::Contains("all 4 epochs are over"), Error);
+  CHECK(trainer.state().history.size() == 4);
   CHECK(trainer.plan_stats().arena_bytes > 0);
   CHECK(trainer.skipped() == 0);
 }
@@ -507,6 +503,9 @@ TEST_CASE("what cannot be trained is refused with the reason") {
   options = small_options();
   options.label_smoothing = NAN;
   refused(model, pictures.data, options, "label smoothing");
+  options = small_options();
+  options.hyp.hsv_h = 1.5;
+  refused(model, pictures.data, options, "hyperparameters: hsv_h is 1.5; wanted a number in 0..1");
   options = small_options();
   options.plan.exec.dtype = DType::f64;
   refused(model, pictures.data, options, "f32");

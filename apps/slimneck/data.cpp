@@ -123,7 +123,9 @@ void check(const CheckArguments& arguments) {
     print(all.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   }
   flush_output();
-  if (problems > 0) throw FormatError(arguments.file + ": " + std::to_string(problems) + " bad label rows or pictures");
+  if (problems > 0)
+    throw FormatError(arguments.file + ": " + std::to_string(problems) +
+                      (problems == 1 ? " bad label row or picture" : " bad label rows or pictures"));
 }
 
 void add_check(CLI::App& data) {

@@ -4,7 +4,6 @@
 #include <array>
 
 #include "cli.hpp"
-#include "slimneck/files.hpp"
 
 namespace slimneck::cli {
 

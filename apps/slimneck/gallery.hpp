@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "frames.hpp"
-#include "growing_file.hpp"
 #include "run_folder.hpp"
 #include "slimneck/detect.hpp"
+#include "slimneck/files.hpp"
 #include "video_output.hpp"
 
 namespace slimneck::cli {

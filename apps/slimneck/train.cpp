@@ -17,8 +17,10 @@ void start(const TrainArguments& arguments) {
   if (!first(arguments)) return follow(TrainSetup(arguments));
   const RunFolder folder(arguments.folder);  // an empty one goes when something below does not fit
   const TrainSetup setup(arguments);
+  require_space(folder.path(), setup.bytes_on_disk());
   const std::filesystem::path weights = folder.inner(weights_folder);
   const FolderLock lock(weights);
+  remove_half_files(folder.path());
   remove_checkpoints(weights);
   TrainRun run(setup, folder.path());
   run.begin();
@@ -36,6 +38,8 @@ void resume(const TrainArguments& given, const CLI::App& command) {
                 " epochs is finished, nothing to resume");
   const TrainSetup setup(arguments, checkpoint.state);
   if (!first(given)) return follow(setup, &checkpoint);
+  remove_half_files(folder);
+  require_space(folder, setup.bytes_on_disk());
   TrainRun run(setup, folder);
   run.resume(checkpoint);
   run();

@@ -9,8 +9,11 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <vector>
 
+#include "cli.hpp"
 #include "slimneck/error.hpp"
+#include "slimneck/files.hpp"
 #include "slimneck/train.hpp"
 
 namespace slimneck::cli {
@@ -58,6 +61,19 @@ fs::path latest_run(const fs::path& project) {
   return found;
 }
 
+/// What the files of an earlier save take, whose places the next ones take.
+std::uint64_t bytes_saved(const fs::path& weights) {
+  std::vector<const char*> names(checkpoint_files.begin(), checkpoint_files.end());
+  names.insert(names.end(), {"last.safetensors", "best.safetensors"});
+  std::uint64_t bytes = 0;
+  for (const char* name : names) {
+    std::error_code problem;
+    const std::uintmax_t size = fs::file_size(weights / name, problem);
+    if (!problem) bytes += size;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 FolderLock::FolderLock(const fs::path& folder) {
@@ -103,13 +119,19 @@ void remove_checkpoints(const fs::path& weights) {
   }
 }
 
-void require_space(const fs::path& folder, std::uint64_t bytes) {
+void remove_half_files(const fs::path& run) {
+  for (const fs::path& folder : {run, run / weights_folder}) remove_left_overs(folder);
+}
+
+void require_space(const fs::path& run, std::uint64_t bytes) {
   std::error_code problem;
-  const fs::space_info space = fs::space(folder, problem);
-  constexpr std::uint64_t mib = 1 << 20;
-  if (!problem && space.available < bytes)
-    throw IoError(folder.string() + ": " + std::to_string(space.available / mib) +
-                  " MiB are left on the disk; checkpoints take " + std::to_string(bytes / mib + 1));
+  const fs::space_info space = fs::space(run, problem);
+  if (problem) return;  // then the first save will tell
+  const std::uint64_t room = space.available + bytes_saved(run / weights_folder);
+  constexpr double mib = 1 << 20;
+  if (room < bytes)
+    throw IoError(run.string() + format(": %.1f MiB are left on the disk; weights and checkpoints take %.1f",
+                                        static_cast<double>(room) / mib, static_cast<double>(bytes) / mib));
 }
 
 }  // namespace slimneck::cli

@@ -29,7 +29,11 @@ std::filesystem::path find_run(const std::string& resume, const std::string& pro
 /// What an earlier run left in a folder that is used again: a new one must not go on from it.
 void remove_checkpoints(const std::filesystem::path& weights);
 
-/// Throws IoError unless the disk has so many bytes left.
-void require_space(const std::filesystem::path& folder, std::uint64_t bytes);
+/// Half files of a killed run, which the caller has locked.
+void remove_half_files(const std::filesystem::path& run);
+
+/// Throws IoError unless the disk has room for so many bytes of weights and checkpoints; those that lie in the run's
+/// folder already have theirs.
+void require_space(const std::filesystem::path& run, std::uint64_t bytes);
 
 }  // namespace slimneck::cli

@@ -92,7 +92,8 @@ void add_refused(CLI::App& app) {
 
 void add_data_options(CLI::App& app, TrainArguments& a) {
   app.add_option("--data", a.data, "data.yaml: folders of pictures, names of classes")->type_name("FILE");
-  app.add_option("--img,--imgsz,--img-size", a.img, "size of the network's input (640)")->check(integer_in(1, 65535));
+  app.add_option("--img,--imgsz,--img-size", a.img, "size of the network's input (640)")
+      ->check(integer_in(1, LoaderOptions::most_img));
   app.add_flag("--rect", a.rect, "batches of one aspect ratio, without mosaics");
   app.add_option("--cache", a.cache, "keep pictures decoded in memory while it has room")
       ->expected(0, 1)

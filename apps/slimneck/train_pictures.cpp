@@ -25,11 +25,13 @@ std::vector<Tile> tiles_of(const Batch& batch, const DataSet& data) {
 
 }  // namespace
 
-void save_labels_picture(const std::filesystem::path& folder, const DataSet& data, std::span<const std::string> names) {
+void save_labels_pictures(const std::filesystem::path& folder, const DataSet& data,
+                          std::span<const std::string> names) {
   std::vector<PlottedLabel> labels;
   for (const Sample& sample : data.samples)
     for (const BoxLabel& box : sample.boxes) labels.push_back({box.cls, box.x, box.y, box.w, box.h});
   save(folder / "labels.jpg", plot_labels(labels, names));
+  save(folder / "labels_correlogram.jpg", plot_labels_correlogram(labels));
 }
 
 void save_batch_picture(const std::filesystem::path& folder, index_t number, const Batch& batch, const DataSet& data,

@@ -11,8 +11,8 @@
 
 namespace slimneck::cli {
 
-/// labels.jpg
-void save_labels_picture(const std::filesystem::path& folder, const DataSet& data, std::span<const std::string> names);
+/// labels.jpg and labels_correlogram.jpg
+void save_labels_pictures(const std::filesystem::path& folder, const DataSet& data, std::span<const std::string> names);
 
 /// train_batchN.jpg
 void save_batch_picture(const std::filesystem::path& folder, index_t number, const Batch& batch, const DataSet& data,

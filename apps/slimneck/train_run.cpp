@@ -48,15 +48,6 @@ TrainOptions at_least_an_epoch(TrainOptions options) {
   return options;
 }
 
-/// Two checkpoints and the files of weights.
-std::uint64_t bytes_needed(const Parameters& parameters) {
-  constexpr std::uint64_t in_checkpoint = 4, checkpoints = 2, files = 2;
-  std::uint64_t bytes = 0;
-  for (const Parameters::Entry& entry : parameters.entries())
-    bytes += static_cast<std::uint64_t>(entry.value.numel()) * sizeof(float);
-  return bytes * (in_checkpoint * checkpoints + files);
-}
-
 }  // namespace
 
 TrainRun::TrainRun(const TrainSetup& setup, fs::path folder)
@@ -64,9 +55,7 @@ TrainRun::TrainRun(const TrainSetup& setup, fs::path folder)
       folder_(std::move(folder)),
       stored_(setup.stored()),
       trainer_(setup.model(), setup.parameters(), setup.train(), &setup.val(), at_least_an_epoch(setup.options())),
-      log_(folder_, setup.options().epochs) {
-  require_space(folder_, bytes_needed(setup.parameters()));
-}
+      log_(folder_, setup.options().epochs) {}
 
 fs::path TrainRun::weights(const std::string& name) const { return folder_ / weights_folder / name; }
 
@@ -74,7 +63,7 @@ void TrainRun::begin() {
   const Uninterrupted shield;
   write_text((folder_ / "opt.yaml").string(), write_options(setup_.arguments().stored()));
   write_text((folder_ / "hyp.yaml").string(), write_hyp(setup_.options().hyp));
-  if (!setup_.arguments().noplots) save_labels_picture(folder_, setup_.train(), setup_.names());
+  if (!setup_.arguments().noplots) save_labels_pictures(folder_, setup_.train(), setup_.names());
 }
 
 void TrainRun::resume(const Checkpoint& checkpoint) {

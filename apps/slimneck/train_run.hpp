@@ -18,7 +18,7 @@ class TrainRun {
   /// Works in `folder`, which the caller has locked. Throws as Trainer.
   TrainRun(const TrainSetup& setup, std::filesystem::path folder);
 
-  /// What a new run leaves before its first epoch: opt.yaml, hyp.yaml, labels.jpg.
+  /// What a new run leaves before its first epoch: opt.yaml, hyp.yaml, pictures of the labels.
   void begin();
   /// Goes on from a checkpoint instead.
   void resume(const Checkpoint& checkpoint);

@@ -163,6 +163,16 @@ std::map<std::string, std::string> TrainSetup::stored() const {
   return all;
 }
 
+std::uint64_t TrainSetup::bytes_on_disk() const {
+  std::uint64_t weights = 0;
+  for (const Parameters::Entry& entry : parameters_->entries())
+    weights += static_cast<std::uint64_t>(entry.value.numel()) * sizeof(float);
+  // Parameters, their average, gradients that wait, moments; the newest two and the one that takes the older one's
+  // place.
+  const std::uint64_t in_checkpoint = options_.optimizer == OptimizerKind::sgd ? 4 : 5, checkpoints = 3, files = 2;
+  return weights * (in_checkpoint * checkpoints + files);
+}
+
 std::map<std::string, std::string> TrainSetup::metadata() const {
   const nlohmann::json names = names_;
   return {{std::string(metadata_key::names), names.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)},

@@ -1,6 +1,7 @@
 // Everything that a training needs, read and checked before it begins.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,6 +30,8 @@ class TrainSetup {
   [[nodiscard]] const Parameters& parameters() const noexcept { return *parameters_; }
   /// What checkpoints keep, so that a run can go on without the files that it was begun with, save for the data.
   [[nodiscard]] std::map<std::string, std::string> stored() const;
+  /// What weights and checkpoints take on the disk while the next checkpoint is written.
+  [[nodiscard]] std::uint64_t bytes_on_disk() const;
   /// What files of weights say about themselves.
   [[nodiscard]] std::map<std::string, std::string> metadata() const;
 

@@ -73,6 +73,7 @@ class Validation {
         parameters_(open_.parameters()),
         data_(scan(config_, arguments)),
         evaluator_(open_.model, parameters_, data_, options()) {
+    if (arguments.save.json) requests_.emplace();
     if (arguments.save.saves()) files_.emplace(arguments.save, data_, names_, json_name());
   }
 
@@ -81,6 +82,7 @@ class Validation {
         evaluator_([this](const Batch& batch, std::span<const Judged> judged) { after_batch(batch, judged); });
     progress_.clear();
     const Metrics metrics = yolov5_metrics(evaluation.judged);
+    stop_if_asked();
     if (metrics.labels == 0) note("warning: there are no labels in " + data_.name + ": nothing can be measured");
     std::optional<CocoMetrics> coco;
     if (arguments_.metric == "coco") coco = coco_metrics(evaluation.judged);
@@ -118,11 +120,16 @@ class Validation {
     flush_output();
   }
 
+  static void stop_if_asked() {
+    if (StopRequests::code() != 0) throw Stopped(StopRequests::code(), "stopped: there is no result");
+  }
+
   void after_batch(const Batch& batch, std::span<const Judged> judged) {
     if (!batch.skipped.empty()) progress_.clear();
     for (const std::string& problem : batch.skipped) note("skipped: " + printable(problem));
     if (files_) files_->add(batch, judged);
     ++batches_;
+    stop_if_asked();
     if (Progress::possible())
       progress_.show(
           format("batch %lld/%lld", static_cast<long long>(batches_), static_cast<long long>(evaluator_.batches())));
@@ -173,6 +180,7 @@ class Validation {
   Parameters parameters_;
   DataSet data_;  // scanned last: it may take minutes
   Evaluator evaluator_;
+  std::optional<StopRequests> requests_;  ///< half a list would stay if Ctrl-C ended the program at once
   std::optional<ValFiles> files_;
   Progress progress_;
   index_t batches_ = 0;
@@ -180,6 +188,10 @@ class Validation {
 
 void run(ValArguments& arguments, const CLI::App& command) {
   require_weights(arguments.model);
+  for (const index_t size : arguments.model.img)
+    if (size > LoaderOptions::most_img)
+      throw UsageError(format("--img %lld: pictures of a data set are seen in at most %lld pixels",
+                              static_cast<long long>(size), static_cast<long long>(LoaderOptions::most_img)));
   arguments.save.folder.check();
   if (arguments.save.confidence && !arguments.save.text) throw UsageError("--save-conf goes with --save-txt");
   arguments.evaluate.rect = !arguments.square;

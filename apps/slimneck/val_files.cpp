@@ -5,7 +5,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <optional>
 #include <utility>
 
 #include "cli.hpp"
@@ -60,21 +59,23 @@ Detection moved(Detection d, const Letterbox& geometry, const Sample& sample) {
 }  // namespace
 
 ValFiles::ValFiles(const ValFilesOptions& options, const DataSet& data, std::span<const std::string> names,
-                   std::string json)
+                   const std::string& json)
     : options_(options),
       data_(data),
       names_(names),
-      json_name_(std::move(json)),
       folder_(options.folder),
       confusion_(data.nc),
-      categories_(categories_of(names)) {}
+      categories_(categories_of(names)) {
+  const Uninterrupted shield;
+  if (options_.json) json_.emplace(folder_.path() / json);
+}
 
 void ValFiles::add(const Batch& batch, std::span<const Judged> judged) {
   const Uninterrupted shield;
   for (std::size_t i = 0; i < judged.size(); ++i) {
     const Sample& sample = data_.samples[static_cast<std::size_t>(batch.indices[i])];
     if (options_.text) save_labels(sample, judged[i].detections);
-    if (options_.json) list(sample, judged[i].detections);
+    if (json_) json_->append(listed(sample, judged[i].detections));
     if (options_.plots) confusion_.add(judged[i]);
   }
   if (options_.plots && batches_ < most_mosaics) save_mosaics(batch, judged);
@@ -91,8 +92,10 @@ void ValFiles::save_labels(const Sample& sample, std::span<const Detection> dete
   if (!text.empty()) write_text((folder_.inner("labels") / (stem + ".txt")).string(), text);
 }
 
-void ValFiles::list(const Sample& sample, std::span<const Detection> detections) {
+/// Entries of COCO's list, which goes to the disk picture by picture: of a large data set it has hundreds of megabytes.
+std::string ValFiles::listed(const Sample& sample, std::span<const Detection> detections) {
   constexpr double thousands = 1e3, hundred_thousands = 1e5;
+  std::string text;
   const nlohmann::json id = image_id(sample.image.stem().string());
   for (const Detection& d : detections) {
     const float w = d.x2 - d.x1, h = d.y2 - d.y1;
@@ -103,9 +106,10 @@ void ValFiles::list(const Sample& sample, std::span<const Detection> detections)
         {"category_id", categories_[static_cast<std::size_t>(d.cls)]},
         {"bbox", {rounded(x, thousands), rounded(y, thousands), rounded(w, thousands), rounded(h, thousands)}},
         {"score", rounded(d.score, hundred_thousands)}};
-    json_ += json_.size() > 1 ? ",\n" : "\n";
-    json_ += entry.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    text += between_ + entry.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    between_ = ",\n";
   }
+  return text;
 }
 
 void ValFiles::save_mosaics(const Batch& batch, std::span<const Judged> judged) const {
@@ -133,7 +137,10 @@ void ValFiles::save_mosaics(const Batch& batch, std::span<const Judged> judged) 
 
 void ValFiles::finish(const Metrics& metrics) {
   const Uninterrupted shield;
-  if (options_.json) write_text((folder_.path() / json_name_).string(), json_ + "\n]\n");
+  if (json_) {
+    json_->append(between_.starts_with('[') ? "[\n]\n" : "\n]\n");
+    json_->finish();
+  }
   if (!options_.plots) return;
   write_image(folder_.path() / "confusion_matrix.png", plot_confusion(confusion_, names_));
   constexpr std::array<std::pair<const char*, MetricCurve>, 4> curves{

@@ -38,7 +38,10 @@ VideoFormat output_format(const Image& first, const std::optional<VideoFormat>& 
 
 VideoOutput::VideoOutput(const std::filesystem::path& target, const VideoFormat& format)
     : file_(target == "-" ? nullptr : std::make_unique<GrowingFile>(target)),
-      writer_(file_ ? WriteBytes([file = file_.get()](std::span<const std::byte> bytes) { file->append(bytes); })
+      writer_(file_ ? WriteBytes([file = file_.get()](std::span<const std::byte> bytes) {
+                const Uninterrupted shield;
+                file->append(bytes);
+              })
                     : WriteBytes(write_output),
               format) {}
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "growing_file.hpp"
+#include "slimneck/files.hpp"
 #include "slimneck/image.hpp"
 #include "slimneck/video.hpp"
 

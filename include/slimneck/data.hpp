@@ -137,6 +137,8 @@ struct Batch {
 
 /// How a loader makes batches.
 struct LoaderOptions {
+  static constexpr index_t most_img = 4096;  ///< what img may be
+
   index_t batch = 16;             ///< pictures in a batch; the last one of an epoch may be shorter
   index_t img = 640;              ///< size of the network's input, a multiple of stride
   index_t stride = 32;            ///< greatest stride of the network
@@ -159,8 +161,8 @@ struct LoaderOptions {
 /// workers nor the cache change a bit. Random numbers are counter-based in (seed, epoch, position).
 class SLIMNECK_EXPORT Loader {
  public:
-  /// `data` must live as long as the loader. Throws ShapeError on options out of range, and FormatError when there is
-  /// no picture, or no label to train with (augment).
+  /// `data` must live as long as the loader. Throws ShapeError on options out of range (with augment those in `hyp`,
+  /// too), and FormatError when there is no picture, or no label to train with (augment).
   Loader(const DataSet& data, const LoaderOptions& options);
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
@@ -170,8 +172,9 @@ class SLIMNECK_EXPORT Loader {
   [[nodiscard]] index_t batches() const noexcept;
   /// Height and width of the pictures of a batch (before multi_scale).
   [[nodiscard]] std::array<index_t, 2> shape(index_t batch) const;
-  /// From the next epoch on samples are drawn with these weights, one for each; none: every sample once. Throws
-  /// ShapeError on another number of them, on weights below 0 or without a sum, and with rect.
+  /// From the next epoch on samples are drawn with these weights, one for each; none: every sample once. Only what
+  /// mixup mixes in begins with any sample, as in YOLOv5. Throws ShapeError on another number of them, on weights below
+  /// 0 or without a sum, and with rect.
   void set_image_weights(std::span<const double> weights);
   /// Starts an epoch with its batch `first`, the same as after so many next(), and no work is done for those before.
   /// Workers begin at once; what is left of another epoch is dropped. Throws ShapeError when `first` exceeds batches().

@@ -50,6 +50,10 @@ struct Hyp {
 /// its range.
 SLIMNECK_EXPORT Hyp parse_hyp(std::string_view yaml, std::string_view file_name);
 
+/// Throws ShapeError "hyperparameters: NAME is VALUE; wanted a number in A..B" where a number that a program set is
+/// none that a file may have.
+SLIMNECK_EXPORT void check_hyp(const Hyp& hyp);
+
 /// What parse_hyp reads back to the last bit.
 SLIMNECK_EXPORT std::string write_hyp(const Hyp& hyp);
 

@@ -53,6 +53,11 @@ struct ClassMetrics {
   [[nodiscard]] SLIMNECK_EXPORT double ap50_95() const noexcept;
 };
 
+/// YOLOv5's one number to choose weights by: 0.1 mAP50 + 0.9 mAP50-95.
+[[nodiscard]] constexpr double fitness_of(double map50, double map50_95) noexcept {
+  return 0.1 * map50 + 0.9 * map50_95;
+}
+
 /// Means over the classes that have labels; 0 where there are none.
 struct Metrics {
   index_t images = 0, labels = 0;     ///< that were judged
@@ -61,8 +66,8 @@ struct Metrics {
   double confidence = 0;              ///< where the smoothed mean F1 is highest
   std::vector<ClassMetrics> classes;  ///< that have labels, in the order of their numbers
 
-  /// YOLOv5's one number to choose weights by: 0.1 mAP50 + 0.9 mAP50-95.
-  [[nodiscard]] double fitness() const noexcept { return 0.1 * map50 + 0.9 * map50_95; }
+  /// What weights are chosen by.
+  [[nodiscard]] double fitness() const noexcept { return fitness_of(map50, map50_95); }
 };
 
 /// YOLOv5's rule (version 7), in float32 where it is: at each IoU a detection goes to the label of its class that it

@@ -62,6 +62,9 @@ struct PlottedLabel {
 /// labels.jpg: how many labels each class has, the boxes around one centre, where centres lie, how large boxes are.
 SLIMNECK_EXPORT Image plot_labels(std::span<const PlottedLabel> labels, std::span<const std::string> names);
 
+/// labels_correlogram.jpg: how x, y, width and height of the labels are spread, and each pair of them together.
+SLIMNECK_EXPORT Image plot_labels_correlogram(std::span<const PlottedLabel> labels);
+
 /// One picture of a mosaic.
 struct Tile {
   Image image;                   ///< as the network sees it

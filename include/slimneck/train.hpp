@@ -85,7 +85,7 @@ struct EpochResult {
   std::array<double, 3> lr{};      ///< learning rates at its end, of each Group
 
   /// As Metrics::fitness().
-  [[nodiscard]] double fitness() const noexcept { return 0.1 * map50 + 0.9 * map50_95; }
+  [[nodiscard]] double fitness() const noexcept { return fitness_of(map50, map50_95); }
   friend bool operator==(const EpochResult&, const EpochResult&) = default;  ///< equal in every number
 };
 
@@ -140,7 +140,7 @@ class SLIMNECK_EXPORT Trainer {
  public:
   /// The model has a Detect and as many classes as the data; `initial` are its parameters (f32), which are copied.
   /// `validation` may be empty: then validate() must not be called. Both data sets must outlive the trainer. Throws
-  /// Error (ShapeError, FormatError) when things do not fit.
+  /// Error (ShapeError, FormatError) when things do not fit, and as check_hyp.
   Trainer(const Model& model, const Parameters& initial, const DataSet& data, const DataSet* validation,
           const TrainOptions& options);
   ~Trainer();
@@ -161,7 +161,7 @@ class SLIMNECK_EXPORT Trainer {
 
   /// Books the epoch that is over, and goes to the next one. With several processes all take what the first one, which
   /// alone validates, gives here: they wait for it. True when no epoch before had a better fitness. Without a
-  /// validation the epoch counts as the best.
+  /// validation the epoch counts as the best. Throws Error when all epochs are over.
   bool finish_epoch(const Validation* validation);
 
   /// All epochs are over, or as many as `patience` allows passed without a better one.

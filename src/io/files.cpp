@@ -1,6 +1,7 @@
 #include "io/files.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,27 @@ const char* kind_of(mode_t mode) {
   return "a device";
 }
 
+// Names of temporary files: whose, and which of that process.
+constexpr std::string_view temporary_begin = ".slimneck-", temporary_end = ".tmp";
+
+bool is_temporary(std::string_view name) {
+  if (!name.starts_with(temporary_begin) || !name.ends_with(temporary_end)) return false;
+  name.remove_prefix(temporary_begin.size());
+  name.remove_suffix(std::min(name.size(), temporary_end.size()));
+  return name.find('-') != std::string_view::npos && name.find_first_not_of("0123456789-") == std::string_view::npos;
+}
+
+// Removes a temporary file unless its writer lives: that one holds a lock.
+bool remove_left_over(const fs::path& path) {
+  const int handle = ::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+  if (handle < 0) return false;
+  struct stat status {};
+  const bool removed = ::fstat(handle, &status) == 0 && S_ISREG(status.st_mode) &&
+                       ::flock(handle, LOCK_EX | LOCK_NB) == 0 && ::unlink(path.c_str()) == 0;
+  ::close(handle);
+  return removed;
+}
+
 // Where a write to `target` must land: links are followed, so that the link stays and its file is replaced.
 fs::path final_target(const fs::path& target) {
   if (target.filename().empty()) throw IoError(in_quotes(target.string()) + ": cannot write: no file name");
@@ -58,6 +80,16 @@ void sync_folder(const fs::path& folder) {
 }
 
 }  // namespace
+
+int write_all(int handle, std::span<const std::byte> bytes) noexcept {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(handle, bytes.data(), std::min(bytes.size(), max_transfer));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return count < 0 ? errno : ENOSPC;
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+  }
+  return 0;
+}
 
 InputFile::InputFile(const fs::path& path, std::uint64_t max_bytes)
     : name_(path.string()), handle_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)) {
@@ -120,34 +152,34 @@ AtomicFile::AtomicFile(const fs::path& target) : target_(final_target(target)) {
   static std::atomic<unsigned> counter{0};
   constexpr int attempts = 100;  // a crashed process of the same number may have left names behind
   for (int i = 0; i < attempts; ++i) {
-    const std::string name = ".slimneck-" + std::to_string(::getpid()) + "-" + std::to_string(counter++) + ".tmp";
+    const std::string name = std::string(temporary_begin) + std::to_string(::getpid()) + "-" +
+                             std::to_string(counter++) + std::string(temporary_end);
     temporary_ = target_.parent_path() / name;
     handle_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (handle_ >= 0) return;
+    if (handle_ >= 0) {
+      static_cast<void>(::flock(handle_, LOCK_EX | LOCK_NB));  // for remove_left_overs, where there are locks
+      return;
+    }
     if (errno != EEXIST) break;
   }
   fail(target_.string(), "cannot write", errno);
 }
 
 AtomicFile::~AtomicFile() {
-  if (handle_ >= 0) ::close(handle_);
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (handle_ >= 0) ::close(handle_);
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(handle_, bytes.data(), std::min(bytes.size(), max_transfer));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) fail(target_.string(), "cannot write", count < 0 ? errno : ENOSPC);
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
-  }
+  if (const int problem = write_all(handle_, bytes); problem != 0) fail(target_.string(), "cannot write", problem);
 }
 
 void AtomicFile::commit() {
   if (::fsync(handle_) != 0) fail(target_.string(), "cannot write", errno);
-  if (::close(std::exchange(handle_, -1)) != 0) fail(target_.string(), "cannot write", errno);
+  // Closed last, as that ends the lock; fsync has told of every late write error.
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail(target_.string(), "cannot write", errno);
   temporary_.clear();
+  if (::close(std::exchange(handle_, -1)) != 0) fail(target_.string(), "cannot write", errno);
   sync_folder(target_.parent_path());
 }
 
@@ -185,6 +217,16 @@ void write_text(const std::string& path, std::string_view text) {
 std::string read_text(const std::string& path, std::uint64_t most) {
   const std::vector<std::byte> bytes = io::read_file(path, most);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::int64_t remove_left_overs(const std::filesystem::path& folder) {
+  std::int64_t removed = 0;
+  std::error_code problem;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::directory_iterator at(folder, problem), end; !problem && at != end; at.increment(problem))
+    if (io::is_temporary(at->path().filename().string())) found.push_back(at->path());
+  for (const std::filesystem::path& path : found) removed += io::remove_left_over(path) ? 1 : 0;
+  return removed;
 }
 
 }  // namespace slimneck

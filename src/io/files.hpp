@@ -12,6 +12,9 @@
 
 namespace slimneck::io {
 
+/// Writes all of `bytes`; 0, or the system's number for what hindered it.
+int write_all(int handle, std::span<const std::byte> bytes) noexcept;
+
 /// A regular file opened for reading. Directories, pipes, sockets and devices are refused without waiting on them.
 class InputFile {
  public:
@@ -42,7 +45,7 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, std::uint64_
 
 /// A file that replaces `target` when commit() returns. Until then all bytes go to a temporary file beside it, which
 /// the destructor removes. Every failure (no space, no right, late write error) is an IoError and leaves `target` as it
-/// was.
+/// was, or whole and new. The temporary file is locked while it is written.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& target);

@@ -20,7 +20,7 @@ using train::Purpose;
 using train::Random;
 using HeightWidth = std::array<index_t, 2>;
 
-constexpr index_t max_batch = 65536, max_img = 4096;
+constexpr index_t max_batch = 65536, max_img = LoaderOptions::most_img;
 constexpr double max_pad = 8;
 constexpr int max_workers = 256;
 
@@ -34,6 +34,7 @@ void check(const DataSet& data, const LoaderOptions& options) {
   if (options.workers < 0 || options.workers > max_workers) refuse("workers must be in 0..256");
   if (options.rect && options.shuffle) refuse("rectangular batches cannot be shuffled");
   if (options.multi_scale && !options.augment) refuse("multi_scale belongs to augment");
+  if (options.augment) check_hyp(options.hyp);
   if (data.samples.empty()) throw FormatError(data.name + ": no picture can be used");
   const bool labelled =
       std::any_of(data.samples.begin(), data.samples.end(), [](const Sample& sample) { return !sample.boxes.empty(); });

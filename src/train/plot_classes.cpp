@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "train/plot_chart.hpp"
+#include "train/plot_density.hpp"
 
 namespace slimneck {
 namespace {
@@ -11,6 +12,8 @@ namespace {
 using train::Align;
 using train::Area;
 using train::Canvas;
+using train::Density;
+using train::edge;
 namespace style = train::style;
 
 constexpr std::size_t name_letters = 16;
@@ -40,46 +43,11 @@ class ClassAxis {
   std::size_t step_ = 1;
 };
 
-/// Cell i of n in an area `extent` pixels wide.
-index_t edge(index_t extent, std::size_t i, std::size_t n) {
-  return extent * static_cast<index_t>(i) / static_cast<index_t>(n);
-}
-
 std::string part_text(double part) {
   std::array<char, 16> text{};
   std::snprintf(text.data(), text.size(), "%.2f", part);
   return text.data();
 }
-
-/// A heat map of counts.
-class Density {
- public:
-  static constexpr std::size_t cells = 50;
-
-  void add(double x, double y) {
-    const auto cell = [](double v) {
-      return static_cast<std::size_t>(std::lround(std::clamp(v, 0.0, 1.0) * static_cast<double>(cells - 1)));
-    };
-    if (std::isfinite(x) && std::isfinite(y)) ++counts_[cell(y)][cell(x)];
-  }
-  /// y grows downwards, as in pictures, or upwards, as in charts.
-  void draw(Canvas& canvas, const Area& area, bool down) const {
-    double most = 1;
-    for (const auto& row : counts_) most = std::max(most, *std::max_element(row.begin(), row.end()));
-    for (std::size_t y = 0; y < cells; ++y)
-      for (std::size_t x = 0; x < cells; ++x) {
-        const double count = counts_[down ? y : cells - 1 - y][x];
-        if (count == 0) continue;
-        const index_t left = edge(area.width, x, cells), top = edge(area.height, y, cells);
-        canvas.fill({area.left + left, area.top + top, edge(area.width, x + 1, cells) - left,
-                     edge(area.height, y + 1, cells) - top},
-                    style::shade(0.15 + 0.85 * std::sqrt(count / most)));
-      }
-  }
-
- private:
-  std::array<std::array<double, cells>, cells> counts_{};
-};
 
 void draw_histogram(Canvas& canvas, const Area& area, std::span<const PlottedLabel> labels,
                     std::span<const std::string> names) {

@@ -159,7 +159,8 @@ Made SampleMaker::augmented(std::span<const std::size_t> order, index_t epoch, i
   if (!options_.rect && random.unit() < hyp.mosaic) {
     scene = mosaic(sample, order, random, made);
     if (random.unit() < hyp.mixup) {
-      const std::size_t other = order[static_cast<std::size_t>(random.below(static_cast<index_t>(order.size())))];
+      // As YOLOv5 does it: any picture, whatever the weights; those around it follow them, as in every mosaic.
+      const auto other = static_cast<std::size_t>(random.below(static_cast<index_t>(data_.samples.size())));
       const Scene second = mosaic(other, order, random, made);
       mix(scene.image, second.image, random.beta32());
       scene.boxes.insert(scene.boxes.end(), second.boxes.begin(), second.boxes.end());

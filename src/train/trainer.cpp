@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "core/threads.hpp"
 #include "io/digest.hpp"
@@ -25,6 +26,7 @@ const TrainOptions& checked(const TrainOptions& o, const Model& model, const Dat
                      std::to_string(data.nc));
   if (o.epochs < 1 || o.patience < 0 || !(o.label_smoothing >= 0 && o.label_smoothing < 1))
     throw ShapeError("training: epochs are at least 1, patience at least 0, label smoothing in 0..1");
+  check_hyp(o.hyp);
   if (o.rect && o.image_weights) throw ShapeError("training: rectangular batches have no image weights");
   if (o.plan.exec.dtype != DType::f32) throw Error("training: works in f32 alone");
   return o;
@@ -244,17 +246,36 @@ struct Trainer::Impl {
     }
     const LossParts parts =
         loss(std::span<const View<const float>>(heads), batch.targets, std::span<const View<float>>(gradients));
-    if (!std::isfinite(parts.sum())) fail(first_bad_value(heads), "the loss");
+    if (!std::isfinite(parts.sum())) fail(first_bad_value(heads, parts), "the loss");
     return parts;
   }
 
+  /// ", the largest number is ... in head.N", which says how far things went.
+  [[nodiscard]] static std::string largest_number(std::span<const View<const float>> heads) {
+    float largest = 0;
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < heads.size(); ++i)
+      for (const float value : std::span(heads[i].data, static_cast<std::size_t>(heads[i].shape.numel())))
+        if (std::abs(value) > std::abs(largest)) {
+          largest = value;
+          at = i;
+        }
+    std::ostringstream text;
+    if (!heads.empty()) text << ", the largest number is " << largest << " in head." << at;
+    return text.str();
+  }
+
   /// Parameters and running statistics come first: what is wrong with them is the cause of the rest.
-  [[nodiscard]] std::string first_bad_value(std::span<const View<const float>> heads) const {
+  [[nodiscard]] std::string first_bad_value(std::span<const View<const float>> heads, const LossParts& parts) const {
     for (const Parameters::Entry& entry : parameters.entries())
       if (!all_finite(entry.value.data<float>(), entry.value.numel())) return entry.name;
     for (std::size_t i = 0; i < heads.size(); ++i)
       if (!all_finite(heads[i].data, heads[i].shape.numel())) return "head." + std::to_string(i);
-    return "the loss of finite heads";
+    return "the " +
+           std::string(!std::isfinite(parts.box)   ? "box"
+                       : !std::isfinite(parts.obj) ? "objectness"
+                                                   : "class") +
+           " loss of finite heads" + largest_number(heads);
   }
 
   /// The one that the backward reached first.
@@ -284,7 +305,7 @@ struct Trainer::Impl {
 
   LossParts train_in_parts() {
     const LossParts parts = (*team)(batch, loss);
-    if (!std::isfinite(parts.sum())) fail(first_bad_value({}), "the loss");
+    if (!std::isfinite(parts.sum())) fail(first_bad_value({}, parts), "the loss");
     return parts;
   }
 
@@ -429,6 +450,8 @@ Validation Trainer::validate(const std::function<void(const Batch&, std::span<co
 bool Trainer::finish_epoch(const Validation* validation) {
   impl_->require_sound();
   TrainState& s = impl_->state;
+  if (s.epoch >= impl_->options.epochs)
+    throw Error("training: all " + std::to_string(s.epoch) + " epochs are over, there is none to finish");
   EpochResult row;
   row.epoch = s.epoch;
   row.train = impl_->mean_loss();
