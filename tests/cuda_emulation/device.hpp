@@ -1,9 +1,9 @@
 // A device of the table in kernels/cuda/runtime.hpp that runs on the CPU, and what tests may do to it.
 //
 // Work on a stream is queued until somebody waits for it, so that results which nobody waited for are missing. Every
-// launch runs ten times, its blocks and threads in another order each time, and all device memory must come out with
-// the same bits. Memory is NaN in the beginning and lies between zones that nobody may write; with AddressSanitizer
-// neither they nor device memory can be touched by code of the host.
+// launch runs ten times (or SLIMNECK_CUDA_ORDERS times), its blocks and threads in another order each time, and all
+// device memory must come out with the same bits. Memory is NaN in the beginning and lies between zones that nobody may
+// write; with AddressSanitizer neither they nor device memory can be touched by code of the host.
 #pragma once
 
 #include <deque>
@@ -42,6 +42,8 @@ class Device {
   void fail(const char* call, Status status, int passing = 0);
   /// Bytes that nobody gave back.
   [[nodiscard]] std::size_t allocated() const;
+  /// Streams that nobody destroyed.
+  [[nodiscard]] std::size_t streams() const;
   /// Threads that were run, all orders counted.
   [[nodiscard]] std::uint64_t threads() const { return threads_; }
 
