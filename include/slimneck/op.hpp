@@ -14,6 +14,11 @@
 
 namespace slimneck {
 
+namespace kernels::cuda {
+struct Entries;
+class Stream;
+}  // namespace kernels::cuda
+
 class BatchPart;
 class GradientContext;
 struct Node;
@@ -121,17 +126,19 @@ struct Target {
   bool train = false;     ///< weights are prepared in every run
   /// Of a step: the kernel that was chosen for it, by name. Empty, or a name that does not suit: the op's own choice.
   std::string_view kernel = {};
-  BatchPart* part = nullptr;  ///< of a plan for a part of a batch
+  BatchPart* part = nullptr;                     ///< of a plan for a part of a batch
+  const kernels::cuda::Entries* cuda = nullptr;  ///< its kernels, of a plan for a CUDA device; null on the CPU
 };
 
 /// What a kernel is called with. Channels are physical: under a channel map with holes there are more of them than the
 /// logical shape has, and the extra ones hold zeros or values that nobody reads.
 struct KernelCall {
-  const Attributes* attributes = nullptr;  ///< of the node
-  std::span<const AnyView> inputs;         ///< operands; no data where one is left out
-  std::span<const AnyView> outputs;        ///< results, never overlapping operands
-  void* workspace = nullptr;               ///< as many elements as the op or its lowering asked for
-  Target target;                           ///< what the plan was compiled for
+  const Attributes* attributes = nullptr;   ///< of the node
+  std::span<const AnyView> inputs;          ///< operands; no data where one is left out
+  std::span<const AnyView> outputs;         ///< results, never overlapping operands
+  void* workspace = nullptr;                ///< as many elements as the op or its lowering asked for
+  Target target;                            ///< what the plan was compiled for
+  kernels::cuda::Stream* stream = nullptr;  ///< where the work is queued on a CUDA device; data is in its memory
 
   /// Operand i; T is the element type.
   template <class T>
@@ -245,6 +252,9 @@ struct OpDef {
 
   /// A faster kernel for these layouts, or one without `run` for "use the reference".
   Lowering (*lower)(const LowerContext&) = nullptr;
+
+  /// The same on a CUDA device, for plain views of f32, where nothing replaces a missing one: plans are refused.
+  Lowering (*lower_cuda)(const LowerContext&) = nullptr;
 
   /// Examples for tests and benchmarks; absent: none.
   std::vector<OpCase> (*cases)() = nullptr;
