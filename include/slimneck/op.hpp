@@ -138,6 +138,7 @@ struct KernelCall {
   std::span<const AnyView> outputs;         ///< results, never overlapping operands
   void* workspace = nullptr;                ///< as many elements as the op or its lowering asked for
   Target target;                            ///< what the plan was compiled for
+  void* kept = nullptr;                     ///< Lowering::kept elements
   kernels::cuda::Stream* stream = nullptr;  ///< where the work is queued on a CUDA device; data is in its memory
 
   /// Operand i; T is the element type.
@@ -183,6 +184,10 @@ struct Lowering {
   const void* variant = nullptr;     ///< what prepare is given
   index_t prepared = 0;              ///< elements of prepared weights
   index_t workspace = 0;             ///< elements of scratch memory, instead of OpDef::workspace
+  /// CUDA, inference: elements that belong to the step from run to run, and what fills them whenever parameters change,
+  /// from those of the operands that are parameters.
+  index_t kept = 0;
+  KernelFunction prepare_kept = nullptr;
   /// The kernels, by name, that compute the same; Target::kernel asks for one. Empty: there is no choice.
   std::vector<std::string_view> alternatives = {};
 };
@@ -193,6 +198,7 @@ struct LowerContext {
   DType type = DType::f32;                   ///< of every operand
   Target target;                             ///< what the plan is compiled for
   std::span<const AnyView> inputs, outputs;  ///< physical shapes and blocks; no data yet
+  std::span<const char> fixed = {};          ///< CUDA: which of the inputs depend on parameters alone, in inference
 };
 
 /// Example of an op, for tests (small) and benchmarks (real): inputs are filled with numbers in -1..1.

@@ -1,7 +1,8 @@
 // A program on a CUDA device. One piece of device memory holds everything: the arena, scratch memory, ports, lists of
-// channels and an image of the parameters as kernels read them; ports and image have a twin in memory of the host. The
-// forward is copies of inputs, steps, copies of outputs, the backward likewise, each captured once as a graph. Sums
-// into gradients, new running statistics and what depends on parameters alone are the host's.
+// channels, an image of the parameters as kernels read them, and what steps made of it for themselves; ports and image
+// have a twin in memory of the host. The forward is copies of inputs, steps, copies of outputs, the backward likewise,
+// each captured once as a graph. Sums into gradients, new running statistics and what depends on parameters alone are
+// the host's.
 #include <algorithm>
 #include <cstdlib>
 #include <utility>
@@ -71,6 +72,8 @@ class CudaRunner final : public Runner {
     for (const Step& step : program_.refresh)
       step.kind == Step::Kind::gather ? gather<float>(step, program_.target) : step.run(step.call);
     upload_image();
+    for (const Step& step : program_.forward)
+      if (step.prepare_kept) step.prepare_kept(step.call);
     copy(constants_, Direction::to_device);
     stream_.wait();
     version_ = params_.version();
@@ -106,7 +109,7 @@ class CudaRunner final : public Runner {
 
   // ---- memory ----
   struct Parts {
-    std::size_t workspace = 0, ports = 0, lists = 0, image = 0, all = 0;  ///< where they begin, and their end
+    std::size_t workspace = 0, ports = 0, lists = 0, image = 0, kept = 0, all = 0;  ///< where they begin, and their end
     std::size_t image_bytes = 0;
   };
 
@@ -117,9 +120,11 @@ class CudaRunner final : public Runner {
     for (const Packed& p : program_.packed) packed_at_.push_back(image.take(at_floats(p.elements)));
     entry_at_.assign(params_.entries().size(), none);
     std::size_t listed = 0;
+    Sections kept;
     for (const std::vector<Step>* steps : {&program_.forward, &program_.backward})
       for (const Step& step : *steps) {
         listed += step.list.size();
+        kept_at_.push_back(kept.take(at_floats(step.kept)));
         for (const Operand& o : step.in)
           if (o.kind == Operand::Kind::entry && entry_at_[at(o.index)] == none)
             entry_at_[at(o.index)] = image.take(params_.entries()[at(o.index)].value.bytes());
@@ -131,6 +136,7 @@ class CudaRunner final : public Runner {
     parts.ports = all.take(program_.persistent_bytes);
     parts.lists = all.take(listed * sizeof(int));
     parts.image = all.take(image.taken());
+    parts.kept = all.take(kept.taken());
     parts.all = all.taken();
     parts.image_bytes = image.taken();
     return parts;
@@ -184,13 +190,16 @@ class CudaRunner final : public Runner {
       bind_step(step, program_, workspace_.raw(), on_host);
       for (const Operand& o : step.out) constants_.push_back(range_of(o.index));
     }
+    std::size_t index = 0;
     for (std::vector<Step>* steps : {&program_.forward, &program_.backward})
       for (Step& step : *steps) {
+        const std::size_t kept = kept_at_[index++];
         if (is_sink(step)) {
           bind_step(step, program_, nullptr, on_host);
           (steps == &program_.forward ? results_ : gradients_).push_back(range_of(step.in[0].index));
         } else {
           bind_step(step, program_, device(sections_.workspace), on_device);
+          step.call.kept = step.kept > 0 ? device(sections_.kept + kept) : nullptr;
           step.call.stream = &stream_;
         }
       }
@@ -313,6 +322,7 @@ class CudaRunner final : public Runner {
   bool train_, capturing_ = false, forward_ran_ = false, backward_ran_ = false;
   cuda::Stream stream_;
   std::vector<std::size_t> packed_at_, entry_at_;  ///< bytes into the image; `none`: no step reads the entry
+  std::vector<std::size_t> kept_at_;               ///< of each step of the forward, then of the backward
   Parts sections_;
   cuda::Memory device_;
   cuda::HostMemory host_;            ///< ports, then the image

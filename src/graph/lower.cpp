@@ -94,6 +94,14 @@ class Lowerer {
   /// Does the node run on a device? What depends on parameters alone is computed on the host.
   [[nodiscard]] bool on_device(int node) const { return device_ && !constant_[at(node)]; }
 
+  /// Which inputs stay what they are as long as the parameters do, and no step changes those.
+  [[nodiscard]] std::vector<char> fixed_inputs(const Node& n) const {
+    std::vector<char> fixed;
+    for (const Value& v : n.inputs)
+      fixed.push_back(!train_ && v.valid() && (is_entry(g_.node(v).role) || constant_[at(v.node)]) ? 1 : 0);
+    return fixed;
+  }
+
   /// The kernel for these layouts.
   [[nodiscard]] Lowering choose(int node, const Signature& s, const Letters& map) const {
     const Node& n = g_.node(node);
@@ -112,7 +120,8 @@ class Lowerer {
                              : AnyView(View<float>{}));
     }
     for (std::size_t k = 0; k < n.shapes.size(); ++k) out.push_back(view(n.shapes[k], axes_of(s.outputs, k)));
-    const LowerContext context{&n.attributes, type_, p_.target, in, out};
+    const std::vector<char> fixed = fixed_inputs(n);
+    const LowerContext context{&n.attributes, type_, p_.target, in, out, fixed};
     return device ? n.op->lower_cuda(context) : tuner_.choose(*n.op, context);
   }
 
@@ -302,6 +311,8 @@ class Lowerer {
     if (lowering.run) {
       step.kernel = lowering.kernel;
       step.run = lowering.run;
+      step.kept = lowering.kept;
+      step.prepare_kept = lowering.prepare_kept;
     } else if (on_device(node)) {
       throw DeviceError("cuda: there is no kernel for " + std::string(n.op->name) + " '" + n.name + "'");
     }

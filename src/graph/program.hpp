@@ -77,6 +77,8 @@ struct Step {
   int entry = -1;
   bool completes = false;  ///< an accumulate, the last one of its entry
   KernelFunction run = nullptr;
+  KernelFunction prepare_kept = nullptr;  ///< as Lowering has it, for `kept` elements
+  index_t kept = 0;
   std::vector<index_t> list;
 
   // Bound when the memory exists.

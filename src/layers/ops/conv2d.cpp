@@ -175,13 +175,11 @@ CudaConv cuda_fwd(const Target& target, const Attributes& a, std::span<const Any
 }
 
 Lowering lower_cuda(const LowerContext& c) {
-  const CudaConv conv = cuda_fwd(c.target, *c.attributes, c.inputs, c.outputs);
-  const auto run = [](const KernelCall& k) {
+  return cuda_fwd(c.target, *c.attributes, c.inputs, c.outputs).lowering(c, [](const KernelCall& k) {
     kernels::fast::Finish finish;
     if (k.inputs.size() == 3) finish.bias = k.in<float>(2);
     cuda_fwd(k.target, *k.attributes, k.inputs, k.outputs).forward(k, k.out<float>(0), finish);
-  };
-  return lower_to_cuda(conv.forward_name(), run, conv.workspace());
+  });
 }
 
 CudaConv cuda_bwd_x(const Target& target, const Attributes& a, std::span<const AnyView> in,

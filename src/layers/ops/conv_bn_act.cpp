@@ -178,9 +178,10 @@ void run_cuda_train(const KernelCall& k) {
 /// The two work areas are used one after the other.
 Lowering lower_cuda(const LowerContext& c) {
   const CudaConv conv = cuda_conv(c.target, *c.attributes, c.inputs, c.outputs);
-  if (c.attributes->integer("train") == 0) return lower_to_cuda(conv.forward_name(), run_cuda, conv.workspace());
-  const index_t norm = c.target.cuda->norm_workspace(c.outputs[0].shape);
-  return lower_to_cuda(conv.forward_name(), run_cuda_train, std::max(conv.workspace(), norm));
+  if (c.attributes->integer("train") == 0) return conv.lowering(c, run_cuda);
+  Lowering l = conv.lowering(c, run_cuda_train);
+  l.workspace = std::max(l.workspace, c.target.cuda->norm_workspace(c.outputs[0].shape));
+  return l;
 }
 
 Lowering lower_norm_cuda(const LowerContext&) {

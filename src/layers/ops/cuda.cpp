@@ -14,10 +14,28 @@ index_t CudaConv::workspace() const noexcept {
   return depthwise_ ? entries_.depthwise_workspace(w_, y_) : entries_.conv2d_workspace(x_, w_, y_, geometry_);
 }
 
+Lowering CudaConv::lowering(const LowerContext& c, KernelFunction run) const {
+  Lowering l = lower_to_cuda(depthwise_ ? "depthwise_fwd" : "conv2d_fwd", run, workspace());
+  if (depthwise_ || !c.fixed[1]) return l;
+  l.workspace = 0;
+  l.kept = entries_.conv2d_packed_size(w_, geometry_);
+  l.prepare_kept = [](const KernelCall& k) {
+    CudaConv(k.target, *k.attributes, k.inputs[0].shape, k.inputs[1].shape, k.outputs[0].shape).pack(k);
+  };
+  return l;
+}
+
+void CudaConv::pack(const KernelCall& k) const noexcept {
+  entries_.conv2d_pack(*k.stream, k.in<float>(0), k.in<float>(1), geometry_, static_cast<float*>(k.kept));
+}
+
 void CudaConv::forward(const KernelCall& k, View<float> y, const kernels::fast::Finish& finish) const noexcept {
   const auto x = k.in<float>(0), w = k.in<float>(1);
   if (depthwise_)
     entries_.depthwise_fwd(*k.stream, x, w, y, geometry_, finish, kernels::Write::set);
+  else if (k.kept)
+    entries_.conv2d_fwd_packed(*k.stream, x, w, y, geometry_, finish, static_cast<const float*>(k.kept),
+                               kernels::Write::set);
   else
     entries_.conv2d_fwd(*k.stream, x, w, y, geometry_, finish, static_cast<float*>(k.workspace), kernels::Write::set);
 }

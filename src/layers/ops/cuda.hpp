@@ -26,13 +26,16 @@ class CudaConv {
 
   /// Enough floats for each of the three directions.
   [[nodiscard]] index_t workspace() const noexcept;
+  /// A lowering of the forward by `run`. Dense weights that stay what they are are packed once: kept by the step.
+  [[nodiscard]] Lowering lowering(const LowerContext& c, KernelFunction run) const;
   /// Their names.
-  [[nodiscard]] std::string_view forward_name() const noexcept { return depthwise_ ? "depthwise_fwd" : "conv2d_fwd"; }
   [[nodiscard]] std::string_view data_name() const noexcept { return depthwise_ ? "depthwise_bwd_x" : "conv2d_bwd_x"; }
   [[nodiscard]] std::string_view weights_name() const noexcept {
     return depthwise_ ? "depthwise_bwd_w" : "conv2d_bwd_w";
   }
 
+  /// Fills what is kept, for inputs 0 and 1 of the node.
+  void pack(const KernelCall& k) const noexcept;
   /// y = finish(conv(x, w)) for inputs 0 and 1 of the node.
   void forward(const KernelCall& k, View<float> y, const kernels::fast::Finish& finish) const noexcept;
   /// Output 0 of the node = (+)= the adjoint in x, of inputs 0 and 1.

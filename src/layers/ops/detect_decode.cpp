@@ -1,4 +1,5 @@
 // YOLOv5's decoding of raw heads into boxes in pixels, all levels into one list of rows.
+#include <array>
 #include <iterator>
 
 #include "layers/ops/cuda.hpp"
@@ -75,7 +76,16 @@ Lowering lower(const LowerContext& c) {
   return l;
 }
 
+/// All levels at once where there are not too many.
 void run_cuda(const KernelCall& k) {
+  std::array<View<const float>, kernels::cuda::detect_levels> levels;
+  const std::size_t count = k.inputs.size() - 1;
+  if (count <= levels.size()) {
+    for (std::size_t i = 0; i < count; ++i) levels[i] = k.in<float>(1 + i);
+    const std::vector<index_t>& strides = k.attributes->list("strides");
+    return cuda(k).detect_decode_levels(*k.stream, std::span(levels).first(count), k.in<float>(0).data,
+                                        k.attributes->integer("na"), strides, k.out<float>(0));
+  }
   for_levels<float>(k, 1, k.inputs.size() - 1, k.in<float>(0).data,
                     [&](std::size_t i, const float* anchors, double stride, index_t row) {
                       cuda(k).detect_decode_fwd(*k.stream, k.in<float>(1 + i), anchors, k.attributes->integer("na"),
