@@ -372,16 +372,22 @@ void run_product(Stream& stream, const char* name, const Product& p, const Outpu
   launch(stream, name, product<B>, Grid{blocks, {block_threads}}, p, out);
 }
 
-/// Packs, then multiplies: large tiles where they make enough blocks for two in each multiprocessor of large devices.
-void run(Stream& stream, const char* name, const Packing& packing, Product p, const Output& out,
-         float* workspace) noexcept {
-  const index_t lines = static_cast<index_t>(p.groups) * packing.packed_terms;
-  auto* terms = reinterpret_cast<Term*>(workspace + lines * packing.packed_rows);
-  const unsigned threads = threads_for(packing.packed_rows);
-  const Grid grid{{static_cast<unsigned>(lines) * ceil_div(packing.packed_rows, threads)}, {threads}};
-  launch(stream, name, pack, grid, packing, workspace, terms);
-  p.weights = workspace;
-  p.terms = terms;
+index_t packed_lines(const Packing& p) { return static_cast<index_t>(p.groups) * p.packed_terms; }
+
+/// Weights, then their terms.
+void run_pack(Stream& stream, const char* name, const Packing& p, float* packed) noexcept {
+  const index_t lines = packed_lines(p);
+  const unsigned threads = threads_for(p.packed_rows);
+  const Grid grid{{static_cast<unsigned>(lines) * ceil_div(p.packed_rows, threads)}, {threads}};
+  launch(stream, name, pack, grid, p, packed, reinterpret_cast<Term*>(packed + lines * p.packed_rows));
+}
+
+/// Multiplies by what was packed: large tiles where they make enough blocks for two in each multiprocessor of large
+/// devices.
+void run_packed(Stream& stream, const char* name, const Packing& packing, Product p, const Output& out,
+                const float* packed) noexcept {
+  p.weights = packed;
+  p.terms = reinterpret_cast<const Term*>(packed + packed_lines(packing) * packing.packed_rows);
   p.rows = packing.rows;
   p.packed_rows = packing.packed_rows;
   p.packed_terms = packing.packed_terms;
@@ -393,6 +399,12 @@ void run(Stream& stream, const char* name, const Packing& packing, Product p, co
     run_product<Large>(stream, name, p, out, columns);
   else
     run_product<Small>(stream, name, p, out, columns);
+}
+
+void run(Stream& stream, const char* name, const Packing& packing, const Product& p, const Output& out,
+         float* workspace) noexcept {
+  run_pack(stream, name, packing, workspace);
+  run_packed(stream, name, packing, p, out, workspace);
 }
 
 Taps forward_taps(index_t kernel, index_t dilation) {
@@ -465,23 +477,44 @@ GradientProduct gradient_product(const Shape& w, const Shape& y, const Conv2d& g
   return p;
 }
 
-}  // namespace
+Packing forward_packing(const View<const float>& x, const View<const float>& w, const Conv2d& g) {
+  return packing_of(w, g.groups, false, forward_taps(w.shape.h, g.dilation), forward_taps(w.shape.w, g.dilation), x);
+}
 
-void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
-                const fast::Finish& finish, float* workspace, Write write) noexcept {
-  if (is_empty(y.shape)) return;
-  const Packing packing =
-      packing_of(w, g.groups, false, forward_taps(w.shape.h, g.dilation), forward_taps(w.shape.w, g.dilation), x);
+Product forward_product(const View<const float>& x, const View<float>& y, const Conv2d& g) {
   Product p{};
   p.x = map_of(x);
-  p.groups = packing.groups;
+  p.groups = static_cast<int>(g.groups);
   p.grid_h = static_cast<int>(y.shape.h);
   p.grid_w = static_cast<int>(y.shape.w);
   p.step = static_cast<int>(g.stride);
   p.first_h = static_cast<int>(-g.pad_h);
   p.first_w = static_cast<int>(-g.pad_w);
   p.out_step = 1;
-  run(stream, "conv2d_fwd", packing, p, output_of(y, finish, write), workspace);
+  return p;
+}
+
+}  // namespace
+
+void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
+                const fast::Finish& finish, float* workspace, Write write) noexcept {
+  if (is_empty(y.shape)) return;
+  run(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y, g), output_of(y, finish, write), workspace);
+}
+
+index_t conv2d_packed_size(const Shape& w, const Conv2d& g) noexcept {
+  return packed_floats(forward_packing({}, View<const float>(nullptr, w), g));
+}
+
+void conv2d_pack(Stream& stream, View<const float> x, View<const float> w, const Conv2d& g, float* packed) noexcept {
+  run_pack(stream, "conv2d_pack", forward_packing(x, w, g), packed);
+}
+
+void conv2d_fwd_packed(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
+                       const fast::Finish& finish, const float* packed, Write write) noexcept {
+  if (is_empty(y.shape)) return;
+  run_packed(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y, g), output_of(y, finish, write),
+             packed);
 }
 
 void conv2d_bwd_x(Stream& stream, View<const float> dy, View<const float> w, View<float> dx, const Conv2d& g,
