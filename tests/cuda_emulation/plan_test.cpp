@@ -71,10 +71,10 @@ Graph module_graph(const Shape& x, const Build& build, const std::string& dialec
   return graph;
 }
 
-/// What slimneck-s has of everything, in a picture so small that ten orders of it are soon run.
 Model small_network(const std::string& name) {
   ModelOptions options;
   options.classes = 1;
+  options.batch = 2;
   options.height = options.width = 32;
   return load_model(name, options);
 }
@@ -125,7 +125,7 @@ TEST_CASE("modules train without a byte moved, and compute what the reference co
   };
   const Module all[] = {
       {"GSConv", [](const ModuleBuilder& b, Value x) { return modules::gsconv(b, x, 12, {}, b.act(true)); }},
-      {"VoVGSCSP", [](const ModuleBuilder& b, Value x) { return modules::vovgscsp(b, x, 12, 1); }},
+      {"VoVGSCSP", [](const ModuleBuilder& b, Value x) { return modules::vovgscsp(b, x, 16, 1); }},
   };
   for (const Module& module : all)
     for (const std::string dialect : {"yolov5", "y5", "paper"}) {
@@ -324,7 +324,7 @@ TEST_CASE("what fails while a plan runs is thrown by wait, with its node") {
   emulation::Device& device = fresh_device();
   device.only = {emulation::Schedule::Kind::forward, 0};
   Parameters parameters(graph);
-  Plan plan(graph, parameters, {.mode = Mode::train, .exec = on_cuda()});
+  Plan plan(graph, parameters, {.mode = Mode::train, .exec = on_cuda(), .input_gradients = true});
   const auto why = [&](const char* call, Timeline* timeline) {
     device.fail(call, 999);
     plan.forward(timeline);
@@ -339,6 +339,6 @@ TEST_CASE("what fails while a plan runs is thrown by wait, with its node") {
   CHECK(std::equal(gradients.begin(), gradients.end(), now));  // nothing was delivered
   const AllNumbers again = test::run_once<float>(graph, plan, parameters, Mode::train);
   Parameters others(graph);
-  Plan other(graph, others, {.mode = Mode::train, .exec = on_cuda()});
+  Plan other(graph, others, {.mode = Mode::train, .exec = on_cuda(), .input_gradients = true});
   CHECK(again.at("output y") == test::run_once<float>(graph, other, others, Mode::train).at("output y"));
 }
