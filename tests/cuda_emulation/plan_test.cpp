@@ -236,6 +236,24 @@ TEST_CASE("a timeline runs the steps one by one") {
   for (const Timeline::Span& span : timeline.steps) CHECK((span.begin > 0 && span.end >= span.begin));
 }
 
+TEST_CASE("without graphs a step is done before the next one, and what fails inside of it names its node") {
+  emulation::Device& device = fresh_device();
+  device.only = {emulation::Schedule::Kind::forward, 0};
+  const Graph graph = small_graph();
+  const AllNumbers want = test::all_numbers<float>(graph, Mode::train, on_cuda());
+  REQUIRE(setenv("SLIMNECK_CUDA_SYNC", "1", 1) == 0);
+  Parameters parameters(graph);
+  test::fill<float>(parameters);
+  Plan plan(graph, parameters, {.mode = Mode::train, .exec = on_cuda(), .input_gradients = true});
+  REQUIRE(unsetenv("SLIMNECK_CUDA_SYNC") == 0);
+  const int graphs = device.calls("launch_graph");
+  CHECK(test::run_once<float>(graph, plan, parameters, Mode::train) == want);
+  CHECK(device.calls("launch_graph") == graphs);
+  device.fail("wait", emulation::launch_failure, 1);
+  plan.forward();
+  CHECK(message_of([&] { plan.wait(); }).starts_with("cuda: waiting for 'm.cv2"));
+}
+
 TEST_CASE("inference packs again when parameters change") {
   fresh_device();
   const Graph graph = small_graph();
