@@ -12,7 +12,7 @@
 //
 // The gradient of the weights has the pixels as terms. They are cut into slices, which a second kernel adds in order.
 #include "kernels/cuda/finish.hpp"
-#include "kernels/cuda/kernels.hpp"
+#include "kernels/cuda/fused.hpp"
 #include "kernels/cuda/ptx.hpp"
 
 namespace slimneck::kernels::cuda {
@@ -200,8 +200,34 @@ __device__ __forceinline__ void begin_weights(const Product& p, int begin, int b
                true);
 }
 
+/// The moments of rows `i` of the thread rows, as they lie in shared memory; a row is some neighbours' in a warp.
 template <class B>
-__global__ void __launch_bounds__(block_threads, B::blocks) product(Product p, Output out) {
+__device__ __forceinline__ void leave_moments(Memory<B>& memory, const Product& p, int group, int i,
+                                              const Moments& moments) {
+  constexpr int lanes = block_threads / B::row_threads;
+  static_assert(warp % lanes == 0);
+  const int seat = thread_x() / lanes, lane = thread_x() % lanes;
+  const int all = p.x.n * p.grid_h * p.grid_w, count = min(B::columns, all - block_x() * B::columns);
+  const auto sum_over_row = [&](float sum) {
+#pragma unroll
+    for (int apart = lanes / 2; apart > 0; apart /= 2) sum += __shfl_xor_sync(whole_warp, sum, apart);
+    return sum;
+  };
+  float sum = 0, squares = 0;
+  for (int at = lane; at < count; at += lanes) sum += memory.results(seat, at);
+  const float mean = sum_over_row(sum) / static_cast<float>(count);
+  for (int at = lane; at < count; at += lanes) {
+    const float difference = memory.results(seat, at) - mean;
+    squares = multiply_add(difference, difference, squares);
+  }
+  squares = sum_over_row(squares);
+  const int row = static_cast<int>(blockIdx.y) * B::rows + B::row(seat, i);
+  if (lane == 0 && row < p.rows)
+    set_moments(moments, group * p.rows + row, block_x(), static_cast<float>(count), mean, squares);
+}
+
+template <class B>
+__global__ void __launch_bounds__(block_threads, B::blocks) product(Product p, Output out, Moments moments) {
   auto& memory = shared<Memory<B>>();
   Slices<B>& s = memory.slices;
   const int group = static_cast<int>(blockIdx.z), row_seat = thread_x() / B::column_threads;
@@ -233,6 +259,7 @@ __global__ void __launch_bounds__(block_threads, B::blocks) product(Product p, O
 #pragma unroll
         for (int j = 0; j < B::per_column; ++j) memory.results(row_seat, B::column(column_seat, j)) = sums[k][j];
     __syncthreads();
+    if (moments.data) leave_moments<B>(memory, p, group, i, moments);
     if (at.n >= p.x.n) continue;
 #pragma unroll 1
     for (int seat = Column<B>::term(); seat < B::row_threads; seat += Column<B>::step) {
@@ -367,13 +394,20 @@ Packing packing_of(const View<const float>& w, index_t groups, bool transposed, 
 }
 
 template <class B>
-void run_product(Stream& stream, const char* name, const Product& p, const Output& out, unsigned columns) noexcept {
+void run_product(Stream& stream, const char* name, const Product& p, const Output& out, const Moments& moments,
+                 unsigned columns) noexcept {
   const Extent blocks{ceil_div(columns, B::columns), ceil_div(p.rows, B::rows), static_cast<unsigned>(p.groups)};
-  launch(stream, name, product<B>, Grid{blocks, {block_threads}}, p, out);
+  launch(stream, name, product<B>, Grid{blocks, {block_threads}}, p, out, moments);
 }
 
-/// Packs, then multiplies: large tiles where they make enough blocks for two in each multiprocessor of large devices.
-void run(Stream& stream, const char* name, const Packing& packing, Product p, const Output& out,
+/// Large tiles where they make enough blocks for two in each multiprocessor of large devices.
+bool wants_large(index_t rows, index_t columns, index_t groups) {
+  constexpr index_t enough = 264;
+  return rows > Small::rows && ceil_div(columns, Large::columns) * ceil_div(rows, Large::rows) * groups >= enough;
+}
+
+/// Packs, then multiplies.
+void run(Stream& stream, const char* name, const Packing& packing, Product p, const Output& out, const Moments& moments,
          float* workspace) noexcept {
   const index_t lines = static_cast<index_t>(p.groups) * packing.packed_terms;
   auto* terms = reinterpret_cast<Term*>(workspace + lines * packing.packed_rows);
@@ -385,14 +419,11 @@ void run(Stream& stream, const char* name, const Packing& packing, Product p, co
   p.rows = packing.rows;
   p.packed_rows = packing.packed_rows;
   p.packed_terms = packing.packed_terms;
-  constexpr unsigned enough = 264;
   const unsigned columns = static_cast<unsigned>(p.x.n) * static_cast<unsigned>(p.grid_h * p.grid_w);
-  const unsigned blocks =
-      ceil_div(columns, Large::columns) * ceil_div(p.rows, Large::rows) * static_cast<unsigned>(p.groups);
-  if (p.rows > Small::rows && blocks >= enough)
-    run_product<Large>(stream, name, p, out, columns);
+  if (wants_large(p.rows, columns, p.groups))
+    run_product<Large>(stream, name, p, out, moments, columns);
   else
-    run_product<Small>(stream, name, p, out, columns);
+    run_product<Small>(stream, name, p, out, moments, columns);
 }
 
 Taps forward_taps(index_t kernel, index_t dilation) {
@@ -467,21 +498,32 @@ GradientProduct gradient_product(const Shape& w, const Shape& y, const Conv2d& g
 
 }  // namespace
 
-void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
-                const fast::Finish& finish, float* workspace, Write write) noexcept {
-  if (is_empty(y.shape)) return;
+void conv2d_fwd_moments(Stream& stream, View<const float> x, View<const float> w, const Half<float>& y, const Conv2d& g,
+                        const fast::Finish& finish, float* workspace, Write write, const Moments& moments) noexcept {
+  if (is_empty(y.view.shape)) return;
   const Packing packing =
       packing_of(w, g.groups, false, forward_taps(w.shape.h, g.dilation), forward_taps(w.shape.w, g.dilation), x);
   Product p{};
   p.x = map_of(x);
   p.groups = packing.groups;
-  p.grid_h = static_cast<int>(y.shape.h);
-  p.grid_w = static_cast<int>(y.shape.w);
+  p.grid_h = static_cast<int>(y.view.shape.h);
+  p.grid_w = static_cast<int>(y.view.shape.w);
   p.step = static_cast<int>(g.stride);
   p.first_h = static_cast<int>(-g.pad_h);
   p.first_w = static_cast<int>(-g.pad_w);
   p.out_step = 1;
-  run(stream, "conv2d_fwd", packing, p, output_of(y, finish, write), workspace);
+  run(stream, "conv2d_fwd", packing, p, output_of(y, finish, write), moments, workspace);
+}
+
+int conv2d_moments(const Shape& w, const Shape& y, const Conv2d& g) noexcept {
+  const index_t columns = y.n * y.h * y.w;
+  return static_cast<int>(
+      ceil_div(columns, wants_large(w.n / g.groups, columns, g.groups) ? Large::columns : Small::columns));
+}
+
+void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
+                const fast::Finish& finish, float* workspace, Write write) noexcept {
+  conv2d_fwd_moments(stream, x, w, y, g, finish, workspace, write, {});
 }
 
 void conv2d_bwd_x(Stream& stream, View<const float> dy, View<const float> w, View<float> dx, const Conv2d& g,
@@ -501,7 +543,7 @@ void conv2d_bwd_x(Stream& stream, View<const float> dy, View<const float> w, Vie
                        p.out_step = static_cast<int>(g.stride);
                        p.out_h = rows.first;
                        p.out_w = columns.first;
-                       run(stream, "conv2d_bwd_x", packing, p, output_of(dx, {}, write), workspace);
+                       run(stream, "conv2d_bwd_x", packing, p, output_of(dx, {}, write), {}, workspace);
                      });
 }
 
