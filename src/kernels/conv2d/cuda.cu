@@ -12,7 +12,7 @@
 //
 // The gradient of the weights has the pixels as terms. They are cut into slices, which a second kernel adds in order.
 #include "kernels/cuda/finish.hpp"
-#include "kernels/cuda/kernels.hpp"
+#include "kernels/cuda/fused.hpp"
 #include "kernels/cuda/ptx.hpp"
 
 namespace slimneck::kernels::cuda {
@@ -200,8 +200,34 @@ __device__ __forceinline__ void begin_weights(const Product& p, int begin, int b
                true);
 }
 
+/// The moments of rows `i` of the thread rows, as they lie in shared memory; a row is some neighbours' in a warp.
 template <class B>
-__global__ void __launch_bounds__(block_threads, B::blocks) product(Product p, Output out) {
+__device__ __forceinline__ void leave_moments(Memory<B>& memory, const Product& p, int group, int i,
+                                              const Moments& moments) {
+  constexpr int lanes = block_threads / B::row_threads;
+  static_assert(warp % lanes == 0);
+  const int seat = thread_x() / lanes, lane = thread_x() % lanes;
+  const int all = p.x.n * p.grid_h * p.grid_w, count = min(B::columns, all - block_x() * B::columns);
+  const auto sum_over_row = [&](float sum) {
+#pragma unroll
+    for (int apart = lanes / 2; apart > 0; apart /= 2) sum += __shfl_xor_sync(whole_warp, sum, apart);
+    return sum;
+  };
+  float sum = 0, squares = 0;
+  for (int at = lane; at < count; at += lanes) sum += memory.results(seat, at);
+  const float mean = sum_over_row(sum) / static_cast<float>(count);
+  for (int at = lane; at < count; at += lanes) {
+    const float difference = memory.results(seat, at) - mean;
+    squares = multiply_add(difference, difference, squares);
+  }
+  squares = sum_over_row(squares);
+  const int row = static_cast<int>(blockIdx.y) * B::rows + B::row(seat, i);
+  if (lane == 0 && row < p.rows)
+    set_moments(moments, group * p.rows + row, block_x(), static_cast<float>(count), mean, squares);
+}
+
+template <class B>
+__global__ void __launch_bounds__(block_threads, B::blocks) product(Product p, Output out, Moments moments) {
   auto& memory = shared<Memory<B>>();
   Slices<B>& s = memory.slices;
   const int group = static_cast<int>(blockIdx.z), row_seat = thread_x() / B::column_threads;
@@ -233,6 +259,7 @@ __global__ void __launch_bounds__(block_threads, B::blocks) product(Product p, O
 #pragma unroll
         for (int j = 0; j < B::per_column; ++j) memory.results(row_seat, B::column(column_seat, j)) = sums[k][j];
     __syncthreads();
+    if (moments.data) leave_moments<B>(memory, p, group, i, moments);
     if (at.n >= p.x.n) continue;
 #pragma unroll 1
     for (int seat = Column<B>::term(); seat < B::row_threads; seat += Column<B>::step) {
@@ -367,9 +394,16 @@ Packing packing_of(const View<const float>& w, index_t groups, bool transposed, 
 }
 
 template <class B>
-void run_product(Stream& stream, const char* name, const Product& p, const Output& out, unsigned columns) noexcept {
+void run_product(Stream& stream, const char* name, const Product& p, const Output& out, const Moments& moments,
+                 unsigned columns) noexcept {
   const Extent blocks{ceil_div(columns, B::columns), ceil_div(p.rows, B::rows), static_cast<unsigned>(p.groups)};
-  launch(stream, name, product<B>, Grid{blocks, {block_threads}}, p, out);
+  launch(stream, name, product<B>, Grid{blocks, {block_threads}}, p, out, moments);
+}
+
+/// Large tiles where they make enough blocks for two in each multiprocessor of large devices.
+bool wants_large(index_t rows, index_t columns, index_t groups) {
+  constexpr index_t enough = 264;
+  return rows > Small::rows && ceil_div(columns, Large::columns) * ceil_div(rows, Large::rows) * groups >= enough;
 }
 
 index_t packed_lines(const Packing& p) { return static_cast<index_t>(p.groups) * p.packed_terms; }
@@ -382,29 +416,25 @@ void run_pack(Stream& stream, const char* name, const Packing& p, float* packed)
   launch(stream, name, pack, grid, p, packed, reinterpret_cast<Term*>(packed + lines * p.packed_rows));
 }
 
-/// Multiplies by what was packed: large tiles where they make enough blocks for two in each multiprocessor of large
-/// devices.
+/// Multiplies by what was packed.
 void run_packed(Stream& stream, const char* name, const Packing& packing, Product p, const Output& out,
-                const float* packed) noexcept {
+                const Moments& moments, const float* packed) noexcept {
   p.weights = packed;
   p.terms = reinterpret_cast<const Term*>(packed + packed_lines(packing) * packing.packed_rows);
   p.rows = packing.rows;
   p.packed_rows = packing.packed_rows;
   p.packed_terms = packing.packed_terms;
-  constexpr unsigned enough = 264;
   const unsigned columns = static_cast<unsigned>(p.x.n) * static_cast<unsigned>(p.grid_h * p.grid_w);
-  const unsigned blocks =
-      ceil_div(columns, Large::columns) * ceil_div(p.rows, Large::rows) * static_cast<unsigned>(p.groups);
-  if (p.rows > Small::rows && blocks >= enough)
-    run_product<Large>(stream, name, p, out, columns);
+  if (wants_large(p.rows, columns, p.groups))
+    run_product<Large>(stream, name, p, out, moments, columns);
   else
-    run_product<Small>(stream, name, p, out, columns);
+    run_product<Small>(stream, name, p, out, moments, columns);
 }
 
 void run(Stream& stream, const char* name, const Packing& packing, const Product& p, const Output& out,
-         float* workspace) noexcept {
+         const Moments& moments, float* workspace) noexcept {
   run_pack(stream, name, packing, workspace);
-  run_packed(stream, name, packing, p, out, workspace);
+  run_packed(stream, name, packing, p, out, moments, workspace);
 }
 
 Taps forward_taps(index_t kernel, index_t dilation) {
@@ -481,12 +511,12 @@ Packing forward_packing(const View<const float>& x, const View<const float>& w, 
   return packing_of(w, g.groups, false, forward_taps(w.shape.h, g.dilation), forward_taps(w.shape.w, g.dilation), x);
 }
 
-Product forward_product(const View<const float>& x, const View<float>& y, const Conv2d& g) {
+Product forward_product(const View<const float>& x, const Shape& y, const Conv2d& g) {
   Product p{};
   p.x = map_of(x);
   p.groups = static_cast<int>(g.groups);
-  p.grid_h = static_cast<int>(y.shape.h);
-  p.grid_w = static_cast<int>(y.shape.w);
+  p.grid_h = static_cast<int>(y.h);
+  p.grid_w = static_cast<int>(y.w);
   p.step = static_cast<int>(g.stride);
   p.first_h = static_cast<int>(-g.pad_h);
   p.first_w = static_cast<int>(-g.pad_w);
@@ -496,10 +526,22 @@ Product forward_product(const View<const float>& x, const View<float>& y, const 
 
 }  // namespace
 
+void conv2d_fwd_moments(Stream& stream, View<const float> x, View<const float> w, const Half<float>& y, const Conv2d& g,
+                        const fast::Finish& finish, float* workspace, Write write, const Moments& moments) noexcept {
+  if (is_empty(y.view.shape)) return;
+  run(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y.view.shape, g), output_of(y, finish, write),
+      moments, workspace);
+}
+
+int conv2d_moments(const Shape& w, const Shape& y, const Conv2d& g) noexcept {
+  const index_t columns = y.n * y.h * y.w;
+  return static_cast<int>(
+      ceil_div(columns, wants_large(w.n / g.groups, columns, g.groups) ? Large::columns : Small::columns));
+}
+
 void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
                 const fast::Finish& finish, float* workspace, Write write) noexcept {
-  if (is_empty(y.shape)) return;
-  run(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y, g), output_of(y, finish, write), workspace);
+  conv2d_fwd_moments(stream, x, w, y, g, finish, workspace, write, {});
 }
 
 index_t conv2d_packed_size(const Shape& w, const Conv2d& g) noexcept {
@@ -513,8 +555,8 @@ void conv2d_pack(Stream& stream, View<const float> x, View<const float> w, const
 void conv2d_fwd_packed(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
                        const fast::Finish& finish, const float* packed, Write write) noexcept {
   if (is_empty(y.shape)) return;
-  run_packed(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y, g), output_of(y, finish, write),
-             packed);
+  run_packed(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y.shape, g),
+             output_of(y, finish, write), {}, packed);
 }
 
 void conv2d_bwd_x(Stream& stream, View<const float> dy, View<const float> w, View<float> dx, const Conv2d& g,
@@ -534,7 +576,7 @@ void conv2d_bwd_x(Stream& stream, View<const float> dy, View<const float> w, Vie
                        p.out_step = static_cast<int>(g.stride);
                        p.out_h = rows.first;
                        p.out_w = columns.first;
-                       run(stream, "conv2d_bwd_x", packing, p, output_of(dx, {}, write), workspace);
+                       run(stream, "conv2d_bwd_x", packing, p, output_of(dx, {}, write), {}, workspace);
                      });
 }
 
