@@ -6,14 +6,21 @@
 
 using namespace slimneck;
 using namespace slimneck::table;
-using emulation::Bench;
-using emulation::DeviceArray;
-using emulation::DeviceMap;
-using emulation::place_of;
+using cuda_cases::Bench;
+using cuda_cases::DeviceArray;
+using cuda_cases::DeviceMap;
+using cuda_cases::place_of;
+using cuda_cases::run_case;
 using kernels::Write;
 namespace cuda = kernels::cuda;
 
 namespace {
+
+cuda_cases::Name name_of(const char* pass, const PairProblem& p, const char* numbers) {
+  const Shape& s = p.z1.shape();
+  return {p.gs() ? "gsconv" : "dsc", pass, to_text(p.row) + ", " + numbers,
+          s.n * s.h * s.w * (p.w1.numel() + p.w2.numel())};
+}
 
 struct Placed {
   const PairProblem& p;
@@ -82,32 +89,32 @@ std::vector<Tensor> run_training(const PairProblem& p, const Placement& at, Writ
 /// A gradient of a half that is not there is a gradient of zeros.
 void check_absent_halves(const PairProblem& p) {
   const index_t m = p.row.half;
-  for (const int given : {1, 2, 0}) {
-    CAPTURE(given);
-    Bench bench;
-    const Placed in(bench, p, {});
-    Tensor some = p.dy;
-    for (index_t half = 0; half < 2; ++half)
-      if ((given >> half & 1) == 0) kernels::fill_zero<float>(some.view<float>().channels(half, m, 2));
-    const DeviceMap dy(bench, some, {}), z1(bench, p.z1.to(DType::f32), {}), m1(bench, p.m1.to(DType::f32), {}),
-        v1(bench, p.v1.to(DType::f32), {}), z2(bench, p.z2.to(DType::f32), {}), m2(bench, p.m2.to(DType::f32), {}),
-        v2(bench, p.v2.to(DType::f32), {});
-    const auto run = [&](bool leave_out) {
-      const DeviceMap dz1(bench, p.z1.shape(), {}), dw2(bench, p.w2.shape(), {}), dg1(bench, p.gamma1.shape(), {}),
-          db1(bench, p.gamma1.shape(), {}), dg2(bench, p.gamma1.shape(), {}), db2(bench, p.gamma1.shape(), {});
-      const View<const float> a = dy.read().channels(0, m, 2), b = dy.read().channels(1, m, 2), none;
-      cuda::gs_pair_bwd(
-          bench.stream, leave_out && (given & 1) == 0 ? none : a, leave_out && (given & 2) == 0 ? none : b,
-          in.weights(), {z1.read(), m1.read(), v1.read(), z2.read(), m2.read(), v2.read()}, dz1.view(),
-          {{}, {}, dg1.view(), db1.view(), dw2.view(), dg2.view(), db2.view()}, p.settings, in.workspace.data());
-      std::vector<Tensor> results;
-      for (const DeviceMap* map : {&dz1, &dg1, &db1, &dw2, &dg2, &db2}) results.push_back(map->finished());
-      return results;
-    };
-    const std::vector<Tensor> with_zeros = run(false), without = run(true);
-    for (std::size_t k = 0; k < without.size(); ++k)
-      CHECK(worst(without[k], with_zeros[k].to(DType::f64), with_zeros[k].to(DType::f64)) <= 2e-5);
-  }
+  for (const int given : {1, 2, 0})
+    run_case(name_of("train", p, "halves").with(std::to_string(given)), [&] {
+      Bench bench;
+      const Placed in(bench, p, {});
+      Tensor some = p.dy;
+      for (index_t half = 0; half < 2; ++half)
+        if ((given >> half & 1) == 0) kernels::fill_zero<float>(some.view<float>().channels(half, m, 2));
+      const DeviceMap dy(bench, some, {}), z1(bench, p.z1.to(DType::f32), {}), m1(bench, p.m1.to(DType::f32), {}),
+          v1(bench, p.v1.to(DType::f32), {}), z2(bench, p.z2.to(DType::f32), {}), m2(bench, p.m2.to(DType::f32), {}),
+          v2(bench, p.v2.to(DType::f32), {});
+      const auto run = [&](bool leave_out) {
+        const DeviceMap dz1(bench, p.z1.shape(), {}), dw2(bench, p.w2.shape(), {}), dg1(bench, p.gamma1.shape(), {}),
+            db1(bench, p.gamma1.shape(), {}), dg2(bench, p.gamma1.shape(), {}), db2(bench, p.gamma1.shape(), {});
+        const View<const float> a = dy.read().channels(0, m, 2), b = dy.read().channels(1, m, 2), none;
+        cuda::gs_pair_bwd(
+            bench.stream, leave_out && (given & 1) == 0 ? none : a, leave_out && (given & 2) == 0 ? none : b,
+            in.weights(), {z1.read(), m1.read(), v1.read(), z2.read(), m2.read(), v2.read()}, dz1.view(),
+            {{}, {}, dg1.view(), db1.view(), dw2.view(), dg2.view(), db2.view()}, p.settings, in.workspace.data());
+        std::vector<Tensor> results;
+        for (const DeviceMap* map : {&dz1, &dg1, &db1, &dw2, &dg2, &db2}) results.push_back(map->finished());
+        return results;
+      };
+      const std::vector<Tensor> with_zeros = run(false), without = run(true);
+      for (std::size_t k = 0; k < without.size(); ++k)
+        CHECK(worst(without[k], with_zeros[k].to(DType::f64), with_zeros[k].to(DType::f64)) <= 2e-5);
+    });
 }
 
 }  // namespace
@@ -116,9 +123,10 @@ TEST_CASE("GSConv and DSC in inference are exact on whole numbers with scales th
   std::size_t i = 0;
   for (PairRow row : pair_rows) {
     if (row.act != Act::none) row.act = i % 2 == 0 ? Act::relu : Act::none;
-    INFO(to_text(row));
     const PairProblem p(row, true);
-    CHECK(mismatches(run_inference(p, place_of(i)), {p.y, {}, 0}) == 0);
+    run_case(name_of("fwd", p, "integers"), [&] {
+      CHECK(mismatches(run_inference(p, place_of(i)), {p.y, {}, 0}) == 0);
+    });
     ++i;
   }
 }
@@ -126,9 +134,8 @@ TEST_CASE("GSConv and DSC in inference are exact on whole numbers with scales th
 TEST_CASE("GSConv and DSC in inference on real numbers") {
   std::size_t i = 0;
   for (const PairRow& row : pair_rows) {
-    INFO(to_text(row));
     const PairProblem p(row, false);
-    CHECK(worst(run_inference(p, place_of(i)), p.y, p.y) <= 1e-5);
+    run_case(name_of("fwd", p, "reals"), [&] { CHECK(worst(run_inference(p, place_of(i)), p.y, p.y) <= 1e-5); });
     ++i;
   }
 }
@@ -136,16 +143,17 @@ TEST_CASE("GSConv and DSC in inference on real numbers") {
 TEST_CASE("GSConv and DSC in training: outputs, statistics and all gradients") {
   std::size_t i = 0;
   for (const PairRow& row : pair_rows) {
-    INFO(to_text(row));
     const PairProblem p(row, false);
     const Tensor* wants[] = {&p.train_y, &p.z1,  &p.m1,      &p.v1,     &p.z2,  &p.m2,      &p.v2,
                              &p.dx,      &p.dw1, &p.dgamma1, &p.dbeta1, &p.dw2, &p.dgamma2, &p.dbeta2};
-    const std::vector<Tensor> r = run_training(p, place_of(i), i % 2 == 0 ? Write::set : Write::add);
-    for (std::size_t k = 0; k < r.size(); ++k) {
-      CAPTURE(k);
-      const Tensor& terms = k == 9 || k == 10 ? p.terms1 : k >= 12 ? p.terms2 : *wants[k];
-      CHECK(worst(r[k], *wants[k], terms) <= (k < 7 ? 1e-5 : 2e-5));
-    }
+    run_case(name_of("train", p, "reals"), [&] {
+      const std::vector<Tensor> r = run_training(p, place_of(i), i % 2 == 0 ? Write::set : Write::add);
+      for (std::size_t k = 0; k < r.size(); ++k) {
+        CAPTURE(k);
+        const Tensor& terms = k == 9 || k == 10 ? p.terms1 : k >= 12 ? p.terms2 : *wants[k];
+        CHECK(worst(r[k], *wants[k], terms) <= (k < 7 ? 1e-5 : 2e-5));
+      }
+    });
     ++i;
   }
 }
