@@ -42,6 +42,7 @@ class Candidate {
   void run() {
     plan_->forward(&timeline_);
     if (train_) plan_->backward(&timeline_);
+    plan_->wait();
     for (std::size_t i = 0; i < steps_.size(); ++i) times_[i].push_back(timeline_.steps[i].ms());
   }
   /// Of the warm-up.
@@ -158,7 +159,7 @@ void print_ratios(const Comparison& all) {
 void print_all(const BenchArguments& arguments, const Comparison& all, const measure::Roofline& machine) {
   const Exec exec = arguments.exec.exec();
   print(format("%s, batch %lld, %s, %s, %s convolutions; FMA peak %.1f GFLOP/s\n", arguments.mode.c_str(),
-               static_cast<long long>(arguments.batch), std::string(name_of(exec.isa)).c_str(),
+               static_cast<long long>(arguments.batch), std::string(kernels_name(exec)).c_str(),
                exec.threads == 0 ? "all threads" : (std::to_string(exec.threads) + " threads").c_str(),
                exec.direct ? "direct" : "best", machine.gflops));
   print(format("%-20s %12s %9s %9s %9s %9s  %s\n", "model", "input", "GMACs", "median ms", "min ms", "p95 ms", "runs"));
@@ -224,7 +225,7 @@ void print_json(const BenchArguments& arguments, const Comparison& all, const me
     ratios.push_back(std::move(ratio));
   }
   const Exec exec = arguments.exec.exec();
-  const Json whole{{"isa", name_of(exec.isa)},
+  const Json whole{{"isa", kernels_name(exec)},
                    {"algo", exec.direct ? "direct" : "best"},
                    {"fma_peak_gflops", machine.gflops},
                    {"models", models},

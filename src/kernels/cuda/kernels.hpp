@@ -84,6 +84,17 @@ SLIMNECK_EXPORT void conv2d_bwd_w(Stream& stream, View<const float> x, View<cons
 SLIMNECK_EXPORT index_t conv2d_workspace(const Shape& x, const Shape& w, const Shape& y,
                                          const Conv2d& geometry) noexcept;
 
+/// The forward in two steps, for weights that stay what they are: packed once, for views x of these strides and as the
+/// stream is, into conv2d_packed_size floats aligned to 16 bytes; of w the second step reads the shape alone. Its
+/// workspace has conv2d_packed_workspace floats, which may be none.
+SLIMNECK_EXPORT index_t conv2d_packed_size(const Shape& w, const Conv2d& geometry) noexcept;
+SLIMNECK_EXPORT void conv2d_pack(Stream& stream, View<const float> x, View<const float> w, const Conv2d& geometry,
+                                 float* packed) noexcept;
+SLIMNECK_EXPORT void conv2d_fwd_packed(Stream& stream, View<const float> x, View<const float> w, View<float> y,
+                                       const Conv2d& geometry, const fast::Finish& finish, const float* packed,
+                                       float* workspace, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT index_t conv2d_packed_workspace(const Shape& w, const Shape& y, const Conv2d& geometry) noexcept;
+
 // ---- GSConv (gsconv/cuda.cu), as fast::gsconv and gs_pair of the graph have it. Its second kernel is square and odd.
 //
 // The pair of convolutions with their halves wherever the caller wants them. Inference: scale and bias of the norms are
@@ -144,6 +155,13 @@ SLIMNECK_EXPORT void optim_scale(Stream& stream, const OptimArgs& args) noexcept
 SLIMNECK_EXPORT void sum_squares(Stream& stream, const SumSquaresArgs& args) noexcept;
 
 // ---- The detection head (detect/cuda.cu). anchors is device memory.
+
+/// All levels, at most detect_levels of them, in one launch: of level i the strides[i], its anchors behind those of the
+/// levels before, its rows behind theirs.
+inline constexpr std::size_t detect_levels = 8;
+SLIMNECK_EXPORT void detect_decode_levels(Stream& stream, std::span<const View<const float>> levels,
+                                          const float* anchors, index_t na, std::span<const index_t> strides,
+                                          View<float> y) noexcept;
 SLIMNECK_EXPORT void detect_decode_fwd(Stream& stream, View<const float> x, const float* anchors, index_t na,
                                        double stride, index_t first, View<float> y) noexcept;
 SLIMNECK_EXPORT void detect_decode_bwd(Stream& stream, View<const float> x, const float* anchors, index_t na,

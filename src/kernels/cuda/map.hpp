@@ -129,13 +129,17 @@ struct Pixel {
   bool inside;  ///< some threads of the last block of a channel have nothing to do
 };
 
-/// The pixel of this thread of a pixel_grid for maps of this shape.
+/// The pixel of this thread in block `block` of a pixel_grid for maps of this shape.
 template <class T>
-__device__ __forceinline__ Pixel pixel_of(const Map<T>& map) {
+__device__ __forceinline__ Pixel pixel_of(const Map<T>& map, int block) {
   const int pixels = map.h * map.w, tiles = (pixels + threads_x() - 1) / threads_x();
-  const int plane = block_x() / tiles, pixel = (block_x() - plane * tiles) * threads_x() + thread_x();
+  const int plane = block / tiles, pixel = (block - plane * tiles) * threads_x() + thread_x();
   const int n = plane / map.c, h = pixel / map.w;
   return {n, plane - n * map.c, h, pixel - h * map.w, pixel < pixels};
+}
+template <class T>
+__device__ __forceinline__ Pixel pixel_of(const Map<T>& map) {
+  return pixel_of(map, block_x());
 }
 
 /// The position of this thread of a flat_grid.

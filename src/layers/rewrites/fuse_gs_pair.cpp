@@ -98,6 +98,6 @@ Graph apply(const Graph& old, Mode) {
 
 }  // namespace
 
-const graph::Rewrite fuse_gs_pair{.name = "fuse_gs_pair", .hides_statistics = true, .apply = apply};
+const graph::Rewrite fuse_gs_pair{.name = "fuse_gs_pair", .hides_statistics = true, .cpu_only = true, .apply = apply};
 
 }  // namespace slimneck::rewrites
