@@ -6,14 +6,23 @@
 
 using namespace slimneck;
 using namespace slimneck::table;
-using emulation::Bench;
-using emulation::DeviceArray;
-using emulation::DeviceMap;
-using emulation::place_of;
+using cuda_cases::Bench;
+using cuda_cases::DeviceArray;
+using cuda_cases::DeviceMap;
+using cuda_cases::Name;
+using cuda_cases::place_of;
+using cuda_cases::run_case;
 using kernels::Write;
 namespace cuda = kernels::cuda;
 
 namespace {
+
+/// Of a case: its multiply-adds are those of the first convolution and of the second.
+Name name_of(const char* pass, const PairProblem& p) {
+  return {p.gs() ? "gsconv" : "dsc", pass, to_text(p.row),
+          p.z1.numel() * (p.w1.shape().c * p.row.k * p.row.k) +
+              p.z2.numel() * p.w2.shape().c * p.w2.shape().h * p.w2.shape().w};
+}
 
 struct Placed {
   const PairProblem& p;
@@ -116,9 +125,8 @@ TEST_CASE("GSConv and DSC in inference are exact on whole numbers with scales th
   std::size_t i = 0;
   for (PairRow row : pair_rows) {
     if (row.act != Act::none) row.act = i % 2 == 0 ? Act::relu : Act::none;
-    INFO(to_text(row));
     const PairProblem p(row, true);
-    CHECK(mismatches(run_inference(p, place_of(i)), {p.y, {}, 0}) == 0);
+    run_case(name_of("fwd", p), [&] { CHECK(mismatches(run_inference(p, place_of(i)), {p.y, {}, 0}) == 0); });
     ++i;
   }
 }
@@ -126,9 +134,8 @@ TEST_CASE("GSConv and DSC in inference are exact on whole numbers with scales th
 TEST_CASE("GSConv and DSC in inference on real numbers") {
   std::size_t i = 0;
   for (const PairRow& row : pair_rows) {
-    INFO(to_text(row));
     const PairProblem p(row, false);
-    CHECK(worst(run_inference(p, place_of(i)), p.y, p.y) <= 1e-5);
+    run_case(name_of("fwd", p).with("real"), [&] { CHECK(worst(run_inference(p, place_of(i)), p.y, p.y) <= 1e-5); });
     ++i;
   }
 }
@@ -136,21 +143,25 @@ TEST_CASE("GSConv and DSC in inference on real numbers") {
 TEST_CASE("GSConv and DSC in training: outputs, statistics and all gradients") {
   std::size_t i = 0;
   for (const PairRow& row : pair_rows) {
-    INFO(to_text(row));
     const PairProblem p(row, false);
     const Tensor* wants[] = {&p.train_y, &p.z1,  &p.m1,      &p.v1,     &p.z2,  &p.m2,      &p.v2,
                              &p.dx,      &p.dw1, &p.dgamma1, &p.dbeta1, &p.dw2, &p.dgamma2, &p.dbeta2};
-    const std::vector<Tensor> r = run_training(p, place_of(i), i % 2 == 0 ? Write::set : Write::add);
-    for (std::size_t k = 0; k < r.size(); ++k) {
-      CAPTURE(k);
-      const Tensor& terms = k == 9 || k == 10 ? p.terms1 : k >= 12 ? p.terms2 : *wants[k];
-      CHECK(worst(r[k], *wants[k], terms) <= (k < 7 ? 1e-5 : 2e-5));
-    }
+    run_case(name_of("train", p), [&] {
+      const std::vector<Tensor> r = run_training(p, place_of(i), i % 2 == 0 ? Write::set : Write::add);
+      for (std::size_t k = 0; k < r.size(); ++k) {
+        CAPTURE(k);
+        const Tensor& terms = k == 9 || k == 10 ? p.terms1 : k >= 12 ? p.terms2 : *wants[k];
+        CHECK(worst(r[k], *wants[k], terms) <= (k < 7 ? 1e-5 : 2e-5));
+      }
+    });
     ++i;
   }
 }
 
 TEST_CASE("gradients of GSConv where that of a half is absent") {
-  check_absent_halves(PairProblem({PairKind::gsconv, {2, 3, 6, 7}, 5, 3, 1, Act::silu, Halves::interleave}, false));
-  check_absent_halves(PairProblem({PairKind::gsconv, {1, 3, 5, 4}, 3, 1, 1, Act::silu, Halves::interleave, 7}, false));
+  for (const PairRow& row : {PairRow{PairKind::gsconv, {2, 3, 6, 7}, 5, 3, 1, Act::silu, Halves::interleave},
+                             PairRow{PairKind::gsconv, {1, 3, 5, 4}, 3, 1, 1, Act::silu, Halves::interleave, 7}}) {
+    const PairProblem p(row, false);
+    run_case(name_of("bwd", p).with("absent halves"), [&] { check_absent_halves(p); });
+  }
 }

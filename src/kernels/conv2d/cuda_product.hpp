@@ -41,7 +41,7 @@ struct Blocking {
 
   /// sums += the product of a slice.
   __device__ static __forceinline__ void multiply(Slices& s, int buffer, Sums& sums) {
-#pragma unroll 4  // all of it at once takes more registers than two blocks have on sm_120
+#pragma unroll (own == 8 ? 2 : 4)  // all of it at once takes more registers than two blocks have on sm_120
     for (int k = 0; k < depth; ++k) {
       float w[own], x[own];
 #pragma unroll
