@@ -60,7 +60,7 @@ TEST_CASE("numbers are rounded to 10 bits of mantissa, halves away from zero") {
   CHECK(cuda::to_tf32(2047.F) == 2047.F);
   CHECK(cuda::to_tf32(1.F + 0x1p-11F) == 1.F + 0x1p-10F);
   CHECK(cuda::to_tf32(-1.F - 0x1p-11F) == -1.F - 0x1p-10F);
-  CHECK(cuda::to_tf32(1.F + 0x1.fffp-12F) == 1.F);
+  CHECK(cuda::to_tf32(1.F + 0x1.ffep-12F) == 1.F);
   CHECK(cuda::to_tf32(INFINITY) == INFINITY);
   CHECK(std::isnan(cuda::to_tf32(NAN)));
 }
