@@ -225,12 +225,15 @@ void DeviceArgument::add_to(CLI::App& app) {
            constexpr std::size_t most_digits = 3;
            kind = text.starts_with(cuda) ? Device::cuda : Device::cpu;
            ordinal = 0;
-           if (text.empty() || text == "cpu" || text == cuda) return;
-           const std::string number = text.starts_with("cuda:") ? text.substr(cuda.size() + 1) : std::string();
+           if (text.empty() || text == "cpu") return;
+           const std::string number = text == cuda                ? "0"
+                                      : text.starts_with("cuda:") ? text.substr(cuda.size() + 1)
+                                                                  : std::string();
            if (number.empty() || number.size() > most_digits ||
                number.find_first_not_of("0123456789") != std::string::npos)
              throw UsageError("--device " + printable(text) + ": wanted cpu, or cuda:N for the GPU of that number");
            ordinal = std::stoi(number);
+           require_device(kind, ordinal);
          },
          "where networks run: cpu, or cuda:N in builds with CUDA kernels (cpu)")
       ->expected(0, 1)
@@ -356,7 +359,6 @@ void ExecArguments::add_memory(CLI::App& app) {
 }
 
 Exec ExecArguments::exec(DType type) const {
-  require_device(device.kind, device.ordinal);
   Exec exec;
   exec.device = device.kind;
   exec.threads = threads;

@@ -166,7 +166,7 @@ void require_weights(const ModelArguments& arguments);
 /// Throws IoError unless files can be made where `path` is to stand: better said before the work than after it.
 void require_writable(const std::string& path);
 
-/// Where a plan runs: --device cpu, or cuda:N.
+/// Where a plan runs: --device cpu, or cuda:N. A device that cannot be used is refused while options are read.
 struct DeviceArgument {
   Device kind = Device::cpu;
   int ordinal = 0;
@@ -186,7 +186,7 @@ struct ExecArguments {
   bool reference = false;
   void add_to(CLI::App& app, bool inside);
   void add_memory(CLI::App& app);  ///< for commands that train
-  /// Throws DeviceError for a device or an ISA that cannot run here.
+  /// Throws DeviceError for an ISA that cannot run here.
   [[nodiscard]] Exec exec(DType type = DType::f32) const;
   [[nodiscard]] PlanOptions plan(Mode mode, DType type = DType::f32) const;
 };

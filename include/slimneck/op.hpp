@@ -225,6 +225,7 @@ struct OpDef {
   OpKind kind = OpKind::compute;                   ///< special roles
   std::string_view stands_for = {};                ///< of a composite: the ops in it
   bool rearranges = false;                         ///< its outputs hold numbers of its inputs, in other places
+  bool apart_on_cuda = false;                      ///< in_place is not for its kernels on a CUDA device
   /// Inputs, in order of preference, that output 0 may be written over: element (n,c,h,w) of them is read for the same
   /// element of the output alone, and before it is written; by every kernel and by the reference.
   std::span<const std::size_t> in_place = {};

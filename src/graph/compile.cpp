@@ -93,7 +93,8 @@ index_t parts_of(const PlanOptions& options) {
 }
 
 bool left_out(const Rewrite& rewrite, const PlanOptions& options) {
-  if (rewrite.cpu_only && options.exec.device != Device::cpu) return true;
+  const bool infers_on_cuda = options.exec.device == Device::cuda && options.mode == Mode::infer;
+  if (rewrite.cuda_infers_without && infers_on_cuda) return true;
   if (parts_of(options) > 1 ? rewrite.hides_statistics : rewrite.share != nullptr) return true;
   return !rewrite.always && (options.exec.reference || std::find(options.without.begin(), options.without.end(),
                                                                  rewrite.name) != options.without.end());

@@ -22,8 +22,9 @@ struct Guarded::State {
   static State* now;
 
   const Runtime& inner;
-  void* stream = nullptr;              ///< made when memory is first wanted
-  std::map<char*, std::size_t> holds;  ///< what a caller has, without zones
+  void* stream = nullptr;               ///< made when memory is first wanted
+  std::map<char*, std::size_t> holds;   ///< what a caller has, without zones
+  std::array<char, zone_bytes> zone{};  ///< read from the device; must outlive a copy that nobody could wait for
 
   Status fill(char* memory, std::size_t bytes) {
     Status status = stream ? 0 : inner.create_stream(&stream);
@@ -52,18 +53,17 @@ struct Guarded::State {
   }
 
   /// Is a zone what it was?
-  Status compare(const char* zone, bool* same) const {
-    std::array<char, zone_bytes> bytes{};
-    Status status = inner.copy(bytes.data(), zone, bytes.size(), Direction::to_host, stream);
+  Status compare(const char* memory, bool* same) {
+    Status status = inner.copy(zone.data(), memory, zone.size(), Direction::to_host, stream);
     if (status == 0) status = inner.wait(stream);
-    *same = std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == zone_byte; });
+    *same = std::all_of(zone.begin(), zone.end(), [](char c) { return c == zone_byte; });
     return status;
   }
 };
 
 Guarded::State* Guarded::State::now = nullptr;
 
-Guarded::Guarded(const Runtime& inner) : state_(new State{inner, nullptr, {}}), table_(inner) {
+Guarded::Guarded(const Runtime& inner) : state_(new State{inner, nullptr, {}, {}}), table_(inner) {
   State::now = state_.get();
   table_.allocate = [](void** memory, std::size_t bytes) { return State::now->allocate(memory, bytes); };
   table_.release = [](void* memory) { return State::now->release(memory); };

@@ -9,7 +9,6 @@ using namespace slimneck::table;
 using cuda_cases::Bench;
 using cuda_cases::DeviceArray;
 using cuda_cases::DeviceMap;
-using cuda_cases::Name;
 using cuda_cases::place_of;
 using cuda_cases::run_case;
 using kernels::Write;
@@ -17,11 +16,10 @@ namespace cuda = kernels::cuda;
 
 namespace {
 
-/// Of a case: its multiply-adds are those of the first convolution and of the second.
-Name name_of(const char* pass, const PairProblem& p) {
-  return {p.gs() ? "gsconv" : "dsc", pass, to_text(p.row),
-          p.z1.numel() * (p.w1.shape().c * p.row.k * p.row.k) +
-              p.z2.numel() * p.w2.shape().c * p.w2.shape().h * p.w2.shape().w};
+cuda_cases::Name name_of(const char* pass, const PairProblem& p, const char* numbers) {
+  const Shape& s = p.z1.shape();
+  return {p.gs() ? "gsconv" : "dsc", pass, to_text(p.row) + ", " + numbers,
+          s.n * s.h * s.w * (p.w1.numel() + p.w2.numel())};
 }
 
 struct Placed {
@@ -91,32 +89,32 @@ std::vector<Tensor> run_training(const PairProblem& p, const Placement& at, Writ
 /// A gradient of a half that is not there is a gradient of zeros.
 void check_absent_halves(const PairProblem& p) {
   const index_t m = p.row.half;
-  for (const int given : {1, 2, 0}) {
-    CAPTURE(given);
-    Bench bench;
-    const Placed in(bench, p, {});
-    Tensor some = p.dy;
-    for (index_t half = 0; half < 2; ++half)
-      if ((given >> half & 1) == 0) kernels::fill_zero<float>(some.view<float>().channels(half, m, 2));
-    const DeviceMap dy(bench, some, {}), z1(bench, p.z1.to(DType::f32), {}), m1(bench, p.m1.to(DType::f32), {}),
-        v1(bench, p.v1.to(DType::f32), {}), z2(bench, p.z2.to(DType::f32), {}), m2(bench, p.m2.to(DType::f32), {}),
-        v2(bench, p.v2.to(DType::f32), {});
-    const auto run = [&](bool leave_out) {
-      const DeviceMap dz1(bench, p.z1.shape(), {}), dw2(bench, p.w2.shape(), {}), dg1(bench, p.gamma1.shape(), {}),
-          db1(bench, p.gamma1.shape(), {}), dg2(bench, p.gamma1.shape(), {}), db2(bench, p.gamma1.shape(), {});
-      const View<const float> a = dy.read().channels(0, m, 2), b = dy.read().channels(1, m, 2), none;
-      cuda::gs_pair_bwd(
-          bench.stream, leave_out && (given & 1) == 0 ? none : a, leave_out && (given & 2) == 0 ? none : b,
-          in.weights(), {z1.read(), m1.read(), v1.read(), z2.read(), m2.read(), v2.read()}, dz1.view(),
-          {{}, {}, dg1.view(), db1.view(), dw2.view(), dg2.view(), db2.view()}, p.settings, in.workspace.data());
-      std::vector<Tensor> results;
-      for (const DeviceMap* map : {&dz1, &dg1, &db1, &dw2, &dg2, &db2}) results.push_back(map->finished());
-      return results;
-    };
-    const std::vector<Tensor> with_zeros = run(false), without = run(true);
-    for (std::size_t k = 0; k < without.size(); ++k)
-      CHECK(worst(without[k], with_zeros[k].to(DType::f64), with_zeros[k].to(DType::f64)) <= 2e-5);
-  }
+  for (const int given : {1, 2, 0})
+    run_case(name_of("train", p, "halves").with(std::to_string(given)), [&] {
+      Bench bench;
+      const Placed in(bench, p, {});
+      Tensor some = p.dy;
+      for (index_t half = 0; half < 2; ++half)
+        if ((given >> half & 1) == 0) kernels::fill_zero<float>(some.view<float>().channels(half, m, 2));
+      const DeviceMap dy(bench, some, {}), z1(bench, p.z1.to(DType::f32), {}), m1(bench, p.m1.to(DType::f32), {}),
+          v1(bench, p.v1.to(DType::f32), {}), z2(bench, p.z2.to(DType::f32), {}), m2(bench, p.m2.to(DType::f32), {}),
+          v2(bench, p.v2.to(DType::f32), {});
+      const auto run = [&](bool leave_out) {
+        const DeviceMap dz1(bench, p.z1.shape(), {}), dw2(bench, p.w2.shape(), {}), dg1(bench, p.gamma1.shape(), {}),
+            db1(bench, p.gamma1.shape(), {}), dg2(bench, p.gamma1.shape(), {}), db2(bench, p.gamma1.shape(), {});
+        const View<const float> a = dy.read().channels(0, m, 2), b = dy.read().channels(1, m, 2), none;
+        cuda::gs_pair_bwd(
+            bench.stream, leave_out && (given & 1) == 0 ? none : a, leave_out && (given & 2) == 0 ? none : b,
+            in.weights(), {z1.read(), m1.read(), v1.read(), z2.read(), m2.read(), v2.read()}, dz1.view(),
+            {{}, {}, dg1.view(), db1.view(), dw2.view(), dg2.view(), db2.view()}, p.settings, in.workspace.data());
+        std::vector<Tensor> results;
+        for (const DeviceMap* map : {&dz1, &dg1, &db1, &dw2, &dg2, &db2}) results.push_back(map->finished());
+        return results;
+      };
+      const std::vector<Tensor> with_zeros = run(false), without = run(true);
+      for (std::size_t k = 0; k < without.size(); ++k)
+        CHECK(worst(without[k], with_zeros[k].to(DType::f64), with_zeros[k].to(DType::f64)) <= 2e-5);
+    });
 }
 
 }  // namespace
@@ -126,7 +124,9 @@ TEST_CASE("GSConv and DSC in inference are exact on whole numbers with scales th
   for (PairRow row : pair_rows) {
     if (row.act != Act::none) row.act = i % 2 == 0 ? Act::relu : Act::none;
     const PairProblem p(row, true);
-    run_case(name_of("fwd", p), [&] { CHECK(mismatches(run_inference(p, place_of(i)), {p.y, {}, 0}) == 0); });
+    run_case(name_of("fwd", p, "integers"), [&] {
+      CHECK(mismatches(run_inference(p, place_of(i)), {p.y, {}, 0}) == 0);
+    });
     ++i;
   }
 }
@@ -135,7 +135,7 @@ TEST_CASE("GSConv and DSC in inference on real numbers") {
   std::size_t i = 0;
   for (const PairRow& row : pair_rows) {
     const PairProblem p(row, false);
-    run_case(name_of("fwd", p).with("real"), [&] { CHECK(worst(run_inference(p, place_of(i)), p.y, p.y) <= 1e-5); });
+    run_case(name_of("fwd", p, "reals"), [&] { CHECK(worst(run_inference(p, place_of(i)), p.y, p.y) <= 1e-5); });
     ++i;
   }
 }
@@ -146,7 +146,7 @@ TEST_CASE("GSConv and DSC in training: outputs, statistics and all gradients") {
     const PairProblem p(row, false);
     const Tensor* wants[] = {&p.train_y, &p.z1,  &p.m1,      &p.v1,     &p.z2,  &p.m2,      &p.v2,
                              &p.dx,      &p.dw1, &p.dgamma1, &p.dbeta1, &p.dw2, &p.dgamma2, &p.dbeta2};
-    run_case(name_of("train", p), [&] {
+    run_case(name_of("train", p, "reals"), [&] {
       const std::vector<Tensor> r = run_training(p, place_of(i), i % 2 == 0 ? Write::set : Write::add);
       for (std::size_t k = 0; k < r.size(); ++k) {
         CAPTURE(k);
@@ -159,9 +159,6 @@ TEST_CASE("GSConv and DSC in training: outputs, statistics and all gradients") {
 }
 
 TEST_CASE("gradients of GSConv where that of a half is absent") {
-  for (const PairRow& row : {PairRow{PairKind::gsconv, {2, 3, 6, 7}, 5, 3, 1, Act::silu, Halves::interleave},
-                             PairRow{PairKind::gsconv, {1, 3, 5, 4}, 3, 1, 1, Act::silu, Halves::interleave, 7}}) {
-    const PairProblem p(row, false);
-    run_case(name_of("bwd", p).with("absent halves"), [&] { check_absent_halves(p); });
-  }
+  check_absent_halves(PairProblem({PairKind::gsconv, {2, 3, 6, 7}, 5, 3, 1, Act::silu, Halves::interleave}, false));
+  check_absent_halves(PairProblem({PairKind::gsconv, {1, 3, 5, 4}, 3, 1, 1, Act::silu, Halves::interleave, 7}, false));
 }

@@ -12,11 +12,10 @@
 
 using namespace slimneck;
 using namespace slimneck::kernels::cuda;
-using emulation::Device;
 
 namespace {
 
-const Runtime& runtime() { return Device::renewed(); }
+const Runtime& runtime() { return emulation::Device::renewed(); }
 
 template <class F>
 std::string message_of(const F& f) {
@@ -64,7 +63,7 @@ std::vector<float> relu_on_the_cpu() {
 
 TEST_CASE("a device that cannot be used says why") {
   const Runtime& table = runtime();
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   const auto why = [&](int ordinal = 0) { return message_of([&] { Context(table, ordinal); }); };
   CHECK(why().empty());
   device.driver = 0;
@@ -96,7 +95,7 @@ TEST_CASE("every entry point that fails while a device is opened is named") {
   };
   for (const Fault& fault : faults) {
     const Runtime& table = runtime();
-    Device::instance().fail(fault.call, fault.status);
+    emulation::Device::instance().fail(fault.call, fault.status);
     const std::string message = message_of([&] { const Stream stream{Context(table)}; });
     CHECK(message.substr(0, std::string_view(fault.message).size()) == fault.message);
   }
@@ -104,7 +103,7 @@ TEST_CASE("every entry point that fails while a device is opened is named") {
 
 TEST_CASE("memory is given back, and memory that is not there is named with its bytes") {
   const Context context(runtime());
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   const std::size_t before = device.allocated();
   device.total_memory = before + 1000;
   {
@@ -126,7 +125,7 @@ TEST_CASE("memory is given back, and memory that is not there is named with its 
 
 TEST_CASE("a stream keeps its first failure, drops later work and can be used again") {
   const Context context(runtime());
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   Stream stream(context);
   const Memory memory(context, sizeof(float), "one");
   const float one = 1, two = 2;
@@ -155,7 +154,7 @@ TEST_CASE("a stream keeps its first failure, drops later work and can be used ag
 
 TEST_CASE("copies, fills and waits that fail name their node") {
   const Context context(runtime());
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   Stream stream(context);
   const Memory memory(context, sizeof(float), "one");
   float number = 0;
@@ -175,20 +174,21 @@ TEST_CASE("copies, fills and waits that fail name their node") {
 }
 
 TEST_CASE("whatever call fails, it is named, nothing is left behind, and the CPU goes on") {
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   const std::size_t bytes = device.allocated(), streams = device.streams();
   int failures = 0;
   for (const char* call : {"driver_version", "device_count", "describe", "select", "allocate", "create_stream", "copy",
                            "fill", "launch", "wait"})
     for (int passing = 0;; ++passing) {
-      CAPTURE(call);
-      CAPTURE(passing);
+      INFO(std::string(call), " after ", passing, " others");
       const Runtime& table = runtime();
       device.fail(call, emulation::out_of_memory, passing);
-      const std::string message = message_of([&] { CHECK(relu_on(table, some_numbers) == their_relu); });
+      std::vector<float> y;
+      const std::string message = message_of([&] { y = relu_on(table, some_numbers); });
       CHECK(device.allocated() == bytes);
       CHECK(device.streams() == streams);
       CHECK(relu_on_the_cpu() == their_relu);
+      CHECK((message.empty() ? y == their_relu : y.empty()));
       if (message.empty()) break;  // there are no more such calls
       ++failures;
       CHECK(message.substr(0, 6) == "cuda: ");
@@ -200,7 +200,7 @@ TEST_CASE("whatever call fails, it is named, nothing is left behind, and the CPU
 
 TEST_CASE("after a kernel has crashed every call fails, memory and streams are given back, and the CPU goes on") {
   const Runtime& table = runtime();
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   const std::size_t bytes = device.allocated(), streams = device.streams();
   {
     const Context context(table);
@@ -209,7 +209,7 @@ TEST_CASE("after a kernel has crashed every call fails, memory and streams are g
     stream.set_node("model.5");
     launch(stream, "conv2d_fwd", crash, Grid{}, memory.floats());
     const std::string cause = "cudaErrorLaunchFailure: conv2d_fwd, block 0, order \"forward\": an illegal address";
-    CHECK(message_of([&] { stream.wait(); }).substr(0, 36 + cause.size()) == "cuda: waiting for 'model.5': " + cause);
+    CHECK(message_of([&] { stream.wait(); }).find("cuda: waiting for 'model.5': " + cause) == 0);
     other.set_node("model.6");
     other.fill(memory.data(), 0, memory.bytes());
     CHECK(message_of([&] { other.wait(); }).find("cuda: filling for 'model.6': cudaErrorLaunchFailure: ") == 0);
