@@ -337,10 +337,10 @@ void run_product(Stream& stream, const char* name, bool vectors, const Product& 
   launch(stream, name, vectors ? product<T, ByVectors> : product<T, ByPixels>, grid, p, out, moments);
 }
 
-/// Multiplies by what was packed. parts: room for parts of sums.
+/// Multiplies by what was packed. parts: room for parts of sums; without it there are none.
 void run(Stream& stream, const char* name, const Packing& packing, Product p, const float* packed, const Output& out,
          float* parts, const Moments& moments) noexcept {
-  const Cut cut = cut_of(packing, p.columns(), moments.data != nullptr);
+  const Cut cut = cut_of(packing, p.columns(), moments.data || !parts);
   p.weights = packed;
   p.terms = terms_of(packing, const_cast<float*>(packed));
   p.rows = packing.rows;

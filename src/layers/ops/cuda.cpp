@@ -17,7 +17,7 @@ index_t CudaConv::workspace() const noexcept {
 Lowering CudaConv::lowering(const LowerContext& c, KernelFunction run) const {
   Lowering l = lower_to_cuda(depthwise_ ? "depthwise_fwd" : "conv2d_fwd", run, workspace());
   if (depthwise_ || !c.fixed[1]) return l;
-  l.workspace = entries_.conv2d_packed_workspace(w_, y_, geometry_);
+  l.workspace = 0;
   l.kept = entries_.conv2d_packed_size(w_, geometry_);
   l.prepare_kept = [](const KernelCall& k) {
     CudaConv(k.target, *k.attributes, k.inputs[0].shape, k.inputs[1].shape, k.outputs[0].shape).pack(k);
@@ -34,8 +34,8 @@ void CudaConv::forward(const KernelCall& k, View<float> y, const kernels::fast::
   if (depthwise_)
     entries_.depthwise_fwd(*k.stream, x, w, y, geometry_, finish, kernels::Write::set);
   else if (k.kept)
-    entries_.conv2d_fwd_packed(*k.stream, x, w, y, geometry_, finish, static_cast<const float*>(k.kept),
-                               static_cast<float*>(k.workspace), kernels::Write::set);
+    entries_.conv2d_fwd_packed(*k.stream, x, w, y, geometry_, finish, static_cast<const float*>(k.kept), nullptr,
+                               kernels::Write::set);
   else
     entries_.conv2d_fwd(*k.stream, x, w, y, geometry_, finish, static_cast<float*>(k.workspace), kernels::Write::set);
 }
