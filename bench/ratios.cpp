@@ -39,7 +39,10 @@ class Run {
       one(row);
     }
     print_summary(measured_);
-    if (!options_.json.empty()) write_json(options_.json, measured_, options_);
+    if (!options_.json.empty()) {
+      const std::string isa(kernels::name_of(options_.isa));
+      write_json(options_.json, measured_, {isa, options_.threads, {{"onednn", onednn_version()}}});
+    }
     return wrong_ ? 1 : 0;
   }
 

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "measure/machine.hpp"
@@ -41,6 +42,12 @@ void print_class(const std::string& kind);
 void print_row(const Measured& m);
 void print_failure(const Row& row, const std::string& why);
 void print_summary(const std::vector<Measured>& all);
-void write_json(const std::string& path, const std::vector<Measured>& all, const Options& options);
+/// What all rows ran on, and the peers' versions.
+struct Machine {
+  std::string isa;
+  int threads = 1;
+  std::vector<std::pair<std::string, std::string>> libraries;
+};
+void write_json(const std::string& path, const std::vector<Measured>& all, const Machine& machine);
 
 }  // namespace slimneck::bench

@@ -140,15 +140,15 @@ void print_summary(const std::vector<Measured>& all) {
     std::printf("! %td rows ran while the machine was slower than at its best: repeat them\n", disturbed);
 }
 
-void write_json(const std::string& path, const std::vector<Measured>& all, const Options& options) {
+void write_json(const std::string& path, const std::vector<Measured>& all, const Machine& machine) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-  for (const Measured& m : all)
+  for (const Measured& m : all) {
     rows.push_back({{"class", m.row.layer.kind},
                     {"op", m.row.op()},
                     {"pass", name_of(m.row.pass)},
                     {"shape", m.row.layer.shape()},
-                    {"threads", options.threads},
-                    {"isa", kernels::name_of(options.isa)},
+                    {"threads", machine.threads},
+                    {"isa", machine.isa},
                     {"slimneck_ms", m.slimneck_ms},
                     {"peer", m.row.peer},
                     {"peer_ms", m.peer_ms},
@@ -159,8 +159,9 @@ void write_json(const std::string& path, const std::vector<Measured>& all, const
                     {"repetitions", m.repetitions},
                     {"disturbed", m.disturbed},
                     {"slimneck_kernel", m.slimneck_kernel},
-                    {"peer_kernel", m.peer_kernel},
-                    {"onednn", onednn_version()}});
+                    {"peer_kernel", m.peer_kernel}});
+    for (const auto& [library, version] : machine.libraries) rows.back()[library] = version;
+  }
   write_rows(path, rows.dump(1));
 }
 

@@ -137,6 +137,27 @@ TEST_CASE("what does not work is 1 and one line that names the file") {
                "1x8x16x15; wanted 1x8x16x16");
 }
 
+TEST_CASE("a GPU that cannot be used is 1 and one line that says why") {
+  try {
+    require_device(Device::cuda, 0);
+    MESSAGE("skipped: there is a GPU");
+    return;
+  } catch (const DeviceError&) {
+  }
+  const Workplace place;
+  place.tensor("x.safetensors", "x", {1, 3, 32, 32});
+  place.text("data.yaml", "train: a\nval: a\nnc: 1\nnames: [a]\n");
+  for (const std::string command :
+       {"explain --cfg plain.yaml", "bench --cfg plain.yaml", "compare --layer 8,8,3,1,8", "compare --model plain.yaml",
+        "run --cfg plain.yaml --init seed=1 --input x.safetensors --output y.safetensors",
+        "detect --cfg detector.yaml --init seed=1 --nosave --source x.png",
+        "val --cfg detector.yaml --init seed=1 --data data.yaml", "train --cfg detector.yaml --data data.yaml"}) {
+    CAPTURE(command);
+    check_failed(place.run(command + " --device cuda:0"), 1, "cuda: ");
+    check_failed(place.run(command + " --device cuda:x"), 2, "--device cuda:x: wanted cpu, or cuda:N");
+  }
+}
+
 TEST_CASE("output that cannot be written is noticed") {
   const Workplace place;
   for (const std::string arguments : {"--help", "--version", "info --cfg yolov5n", "info --cfg yolov5n --json",

@@ -308,7 +308,7 @@ TEST_CASE("usage errors") {
        std::vector<test::Failure>{{"--evolve", "--evolve: "},
                                   {"--evolve 300", "--evolve: "},
                                   {"--quad", "--quad: the loader makes no quads"},
-                                  {"--device 0", "--device 0: networks run on the cpu"},
+                                  {"--device 0", "--device 0: wanted cpu, or cuda:N"},
                                   {"--cache disk", "--cache disk: wanted ram"},
                                   {"--batch-size -1", "--batch-size -1: there is no GPU memory"},
                                   {"--nc 3", "--nc: "},

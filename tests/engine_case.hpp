@@ -91,6 +91,7 @@ AllNumbers run_once(const Graph& graph, Plan& plan, Parameters& parameters, Mode
       if (o.kind == OutputKind::result) fill<T>(plan.output_gradient<T>(o.name), "gradient of " + o.name, whole);
     plan.backward();
   }
+  plan.wait();
   return collect<T>(graph, plan, parameters, mode);
 }
 

@@ -28,7 +28,11 @@ struct BenchArguments {
 class Candidate {
  public:
   Candidate(const BenchArguments& arguments, const std::string& cfg)
-      : cfg_(cfg), train_(arguments.mode == "train"), model_(open(arguments, cfg)), parameters_(model_.parameters()) {
+      : cfg_(cfg),
+        train_(arguments.mode == "train"),
+        by_steps_(arguments.exec.device.kind == Device::cpu || arguments.layers || !arguments.trace.empty()),
+        model_(open(arguments, cfg)),
+        parameters_(model_.parameters()) {
     const PlanOptions options = arguments.exec.plan(train_ ? Mode::train : Mode::infer);
     plan_ = std::make_unique<Plan>(with_batch(results_only(model_.model.graph), arguments.batch), parameters_, options);
     steps_ = plan_->steps();
@@ -40,8 +44,10 @@ class Candidate {
   }
 
   void run() {
-    plan_->forward(&timeline_);
-    if (train_) plan_->backward(&timeline_);
+    Timeline* const timeline = by_steps_ ? &timeline_ : nullptr;
+    plan_->forward(timeline);
+    if (train_) plan_->backward(timeline);
+    plan_->wait();
     for (std::size_t i = 0; i < steps_.size(); ++i) times_[i].push_back(timeline_.steps[i].ms());
   }
   /// Of the warm-up.
@@ -71,6 +77,7 @@ class Candidate {
 
   std::string cfg_;
   bool train_;
+  bool by_steps_;  ///< on a GPU only where steps are asked for: it does them all in one launch, unless it is watched
   OpenModel model_;
   Parameters parameters_;
   std::unique_ptr<Plan> plan_;
@@ -158,7 +165,7 @@ void print_ratios(const Comparison& all) {
 void print_all(const BenchArguments& arguments, const Comparison& all, const measure::Roofline& machine) {
   const Exec exec = arguments.exec.exec();
   print(format("%s, batch %lld, %s, %s, %s convolutions; FMA peak %.1f GFLOP/s\n", arguments.mode.c_str(),
-               static_cast<long long>(arguments.batch), std::string(name_of(exec.isa)).c_str(),
+               static_cast<long long>(arguments.batch), std::string(kernels_name(exec)).c_str(),
                exec.threads == 0 ? "all threads" : (std::to_string(exec.threads) + " threads").c_str(),
                exec.direct ? "direct" : "best", machine.gflops));
   print(format("%-20s %12s %9s %9s %9s %9s  %s\n", "model", "input", "GMACs", "median ms", "min ms", "p95 ms", "runs"));
@@ -224,7 +231,7 @@ void print_json(const BenchArguments& arguments, const Comparison& all, const me
     ratios.push_back(std::move(ratio));
   }
   const Exec exec = arguments.exec.exec();
-  const Json whole{{"isa", name_of(exec.isa)},
+  const Json whole{{"isa", kernels_name(exec)},
                    {"algo", exec.direct ? "direct" : "best"},
                    {"fma_peak_gflops", machine.gflops},
                    {"models", models},

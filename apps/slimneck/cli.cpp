@@ -217,14 +217,27 @@ void refuse(CLI::App& app, const std::string& name, const std::string& reason, b
   option->group("");
 }
 
-void accept_cpu(CLI::App& app) {
+void DeviceArgument::add_to(CLI::App& app) {
   app.add_option_function<std::string>(
          "--device",
-         [](const std::string& text) {
-           if (text != "cpu") throw UsageError("--device " + printable(text) + ": networks run on the cpu");
+         [this](const std::string& text) {
+           constexpr std::string_view cuda = "cuda";
+           constexpr std::size_t most_digits = 3;
+           kind = text.starts_with(cuda) ? Device::cuda : Device::cpu;
+           ordinal = 0;
+           if (text.empty() || text == "cpu") return;
+           const std::string number = text == cuda                ? "0"
+                                      : text.starts_with("cuda:") ? text.substr(cuda.size() + 1)
+                                                                  : std::string();
+           if (number.empty() || number.size() > most_digits ||
+               number.find_first_not_of("0123456789") != std::string::npos)
+             throw UsageError("--device " + printable(text) + ": wanted cpu, or cuda:N for the GPU of that number");
+           ordinal = std::stoi(number);
+           require_device(kind, ordinal);
          },
-         "cpu, which is the only one")
-      ->expected(0, 1);
+         "where networks run: cpu, or cuda:N in builds with CUDA kernels (cpu)")
+      ->expected(0, 1)
+      ->type_name("DEVICE");
 }
 
 namespace {
@@ -327,6 +340,7 @@ void require_writable(const std::string& path) {
 }
 
 void ExecArguments::add_to(CLI::App& app, bool inside) {
+  device.add_to(app);
   app.add_option("--threads", threads, "threads (0: all)")->check(integer_in(0, 1024));
   app.add_option("--isa", isa, "instruction set: scalar, avx2, avx512 or neon (the best that is here)")
       ->check(one_of(std::vector<std::string_view>{"automatic", "scalar", "avx2", "avx512", "neon"}));
@@ -346,6 +360,7 @@ void ExecArguments::add_memory(CLI::App& app) {
 
 Exec ExecArguments::exec(DType type) const {
   Exec exec;
+  exec.device = device.kind;
   exec.threads = threads;
   exec.isa = resolve(isa_of(isa));
   exec.direct = algo == "direct";
@@ -395,10 +410,16 @@ void save_tuned() {
   }
 }
 
+std::string_view kernels_name(const Exec& exec) {
+  if (exec.device == Device::cuda) return "cuda";
+  return exec.reference ? "reference" : name_of(exec.isa);
+}
+
 PlanOptions ExecArguments::plan(Mode mode, DType type) const {
   PlanOptions options;
   options.mode = mode;
   options.exec = exec(type);
+  options.ordinal = device.ordinal;
   options.memory = memory;
   if (!tune) return options;
   if (!tuned()) tuned() = std::make_unique<Tuned>();

@@ -117,9 +117,6 @@ inline constexpr index_t largest_seed = std::numeric_limits<index_t>::max();
 
 /// An option of YOLOv5 that makes no sense here: whoever gives it reads why, and it is not in --help.
 void refuse(CLI::App& app, const std::string& name, const std::string& reason, bool takes_value = false);
-/// --device cpu, for those who are used to say so.
-void accept_cpu(CLI::App& app);
-
 /// The options of every command that takes a model.
 struct ModelArguments {
   std::string cfg, dialect, act, shuffle, weights, init;
@@ -169,9 +166,18 @@ void require_weights(const ModelArguments& arguments);
 /// Throws IoError unless files can be made where `path` is to stand: better said before the work than after it.
 void require_writable(const std::string& path);
 
-/// How a plan runs: --threads, --isa, --algo, --tune and, for those who look into plans, --memory, --block and
+/// Where a plan runs: --device cpu, or cuda:N. A device that cannot be used is refused while options are read.
+struct DeviceArgument {
+  Device kind = Device::cpu;
+  int ordinal = 0;
+  void add_to(CLI::App& app);
+};
+
+/// How a plan runs: --device, --threads, --isa, --algo, --tune and, for those who look into plans, --memory, --block
+/// and
 /// --reference.
 struct ExecArguments {
+  DeviceArgument device;
   int threads = 0;
   std::string isa = "automatic", algo = "best";
   bool tune = false;
@@ -184,6 +190,9 @@ struct ExecArguments {
   [[nodiscard]] Exec exec(DType type = DType::f32) const;
   [[nodiscard]] PlanOptions plan(Mode mode, DType type = DType::f32) const;
 };
+
+/// Whose kernels: "reference", "cuda", or an instruction set.
+std::string_view kernels_name(const Exec& exec);
 
 /// Keeps what --tune has measured, for the next time. Notes when that cannot be written: it is not what was asked for.
 void save_tuned();

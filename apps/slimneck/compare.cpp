@@ -64,6 +64,7 @@ CompareOptions options_of(const CompareArguments& arguments, std::size_t layers)
   options.batch = arguments.batch;
   options.act = *find_activation(arguments.act);
   options.exec = arguments.exec.exec();
+  options.ordinal = arguments.exec.device.ordinal;
   if (options.exec.threads == 0) options.exec.threads = measure::threads_here();
   options.repetitions = static_cast<int>(arguments.repetitions);
   options.time = arguments.time;
@@ -99,8 +100,7 @@ std::string subject_of(const CompareArguments& arguments, const Comparison& all)
 std::string network_of(const CompareArguments& arguments, const OpenModel& open) {
   constexpr int runs = 15;
   Parameters parameters = open.parameters();
-  PlanOptions options;
-  options.exec = arguments.exec.exec();
+  const PlanOptions options = arguments.exec.plan(Mode::infer);
   Plan plan(with_batch(results_only(open.model.graph), arguments.batch), parameters, options);
   fill_like_picture(plan.input());
   const measure::Pinned pinned(options.exec.threads > 0 ? options.exec.threads : measure::threads_here());

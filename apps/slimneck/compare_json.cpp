@@ -124,7 +124,7 @@ Json json_of(const Comparison& all) {
   return {
       {"machine",
        {{"processor", all.machine},
-        {"isa", name_of(exec.isa)},
+        {"isa", kernels_name(exec)},
         {"threads", exec.threads},
         {"bound_to", all.processors}}},
       {"peaks", {{"fma_gflops", all.peaks.gflops}, {"memory", levels}}},

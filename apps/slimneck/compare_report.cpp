@@ -30,7 +30,7 @@ std::string heading(Pass pass) { return pass == Pass::fwdbwd ? "f+b" : std::stri
 std::string machine_text(const Comparison& all) {
   std::string text =
       format("%s, %s, %s, batch %lld, %s%s\nmultiply-adds at %.1f GFLOP/s, reading", all.machine.c_str(),
-             std::string(name_of(all.options.exec.isa)).c_str(), threads_text(all).c_str(), ll(all.options.batch),
+             std::string(kernels_name(all.options.exec)).c_str(), threads_text(all).c_str(), ll(all.options.batch),
              to_string(all.options.act).c_str(), all.options.exec.direct ? ", without Winograd" : "", all.peaks.gflops);
   for (const measure::Bandwidth& level : all.peaks.levels)
     text +=

@@ -69,10 +69,11 @@ bool belongs(const PlanStep& s, Pass pass) {
   return !at_the_edge(s) && (pass == Pass::fwdbwd || s.backward == (pass == Pass::bwd));
 }
 
-PlanOptions plan_options(const Op& op, Mode mode, const Exec& exec) {
+PlanOptions plan_options(const Op& op, Mode mode, const CompareOptions& compare) {
   PlanOptions options;
   options.mode = mode;
-  options.exec = exec;
+  options.exec = compare.exec;
+  options.ordinal = compare.ordinal;
   options.input_gradients = mode == Mode::train;
   if (op.unfused) {
     options.without = {"fuse_gs_pair"};
@@ -129,6 +130,7 @@ class Candidate {
   void run(std::span<double> seconds, int calls) {
     plan_.forward(&timeline_);
     if (train_) plan_.backward(&timeline_);
+    plan_.wait();
     const auto add = [&](std::size_t clock, double ms) { seconds[clock] += 1e-3 * ms / calls; };
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       if (at_the_edge(steps_[i])) continue;
@@ -215,7 +217,7 @@ class LayerRun {
     for (const Mode mode : {Mode::infer, Mode::train}) {
       const auto of_mode = [mode](Pass p) { return mode_of(p) == mode; };
       if (std::none_of(options_.passes.begin(), options_.passes.end(), of_mode)) continue;
-      candidates_.push_back(std::make_unique<Candidate>(graph, plan_options(op, mode, options_.exec)));
+      candidates_.push_back(std::make_unique<Candidate>(graph, plan_options(op, mode, options_)));
       Candidate& candidate = *candidates_.back();
       const std::vector<PlanStep> other = other_steps(graph, op, mode);
       for (const Pass pass : options_.passes)
@@ -228,7 +230,7 @@ class LayerRun {
   /// Of the plan that is not timed: the unfused one of a fused one.
   [[nodiscard]] std::vector<PlanStep> other_steps(const Graph& graph, const Op& op, Mode mode) const {
     Parameters parameters(graph);
-    return Plan(graph, parameters, plan_options({op.kind, !op.unfused}, mode, options_.exec)).steps();
+    return Plan(graph, parameters, plan_options({op.kind, !op.unfused}, mode, options_)).steps();
   }
 
   void add_row(std::size_t index, Pass pass, const Candidate& candidate, const std::vector<PlanStep>& other) {

@@ -89,6 +89,7 @@ struct CompareOptions {
   index_t batch = 1;
   kernels::Activation act{kernels::Act::silu};
   Exec exec;             ///< its threads and ISA resolved
+  int ordinal = 0;       ///< as PlanOptions has it
   double time = 5;       ///< seconds after which a layer is not repeated because of noise
   bool peer = false;     ///< also oneDNN's SC, DSC and GSConv, where the program was built with it
   int repetitions = 25;  ///< at least so many

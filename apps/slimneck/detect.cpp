@@ -315,7 +315,6 @@ void add_detect(CLI::App& app) {
       ->check(integer_in(1, 1000000));
   command->add_option("--data", a.detector.data, "data.yaml with the names of the classes (what the weights hold)")
       ->type_name("FILE");
-  accept_cpu(*command);
   refuse_others(*command);
   command->add_flag("--json", a.json, "print JSON to standard output, and the rest to standard error");
   command->footer(

@@ -59,6 +59,7 @@ Found Detector::operator()(const Image& image) {
   View<const float> rows;
   if (plan != nullptr) {
     plan->forward();
+    plan->wait();
     rows = plan->output("pred");
   } else {
     rows = augmented_->forward();

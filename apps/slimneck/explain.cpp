@@ -59,7 +59,7 @@ void print_json(const ExplainArguments& arguments, const Model& model, const Pla
   const Exec exec = arguments.exec.exec();
   const Json all{{"model", model.name},
                  {"mode", arguments.mode},
-                 {"isa", exec.reference ? "reference" : name_of(exec.isa)},
+                 {"isa", kernels_name(exec)},
                  {"bytes_moved", moved_of(stats)},
                  {"lone_activations", stats.lone_activations},
                  {"arena_peak", stats.arena_bytes},

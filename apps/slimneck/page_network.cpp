@@ -17,6 +17,7 @@ StepTimes time_steps(Plan& plan, bool train, int runs) {
   for (int run = -1; run < runs; ++run) {  // the first one warms up
     plan.forward(&timeline);
     if (train) plan.backward(&timeline);
+    plan.wait();
     if (run < 0) continue;
     for (std::size_t i = 0; i < all.size(); ++i) all[i].push_back(timeline.steps[i].ms());
   }

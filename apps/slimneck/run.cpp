@@ -100,6 +100,7 @@ class Run {
     const Tensor x = file_.tensor("x", dtype_of<T>);
     std::copy_n(x.data<T>(), x.numel(), plan_.template input<T>().data);
     plan_.forward();
+    plan_.wait();
     for (const std::string& name : plan_.outputs()) results_.add_output(name, plan_.template output<T>(name));
     if (training_) backward();
     results_.write(arguments_.output, {{"format", "pt"},
@@ -119,6 +120,7 @@ class Run {
     fill_output_gradients();
     parameters_.zero_grad();
     plan_.backward();
+    plan_.wait();
     results_.add("grad.x", plan_.template input_gradient<T>());
     const GraphCost cost = model_.graph.cost();
     for (const Parameters::Entry& entry : parameters_.entries()) {

@@ -145,7 +145,6 @@ void add_run_options(CLI::App& app, TrainArguments& a) {
   app.add_flag("--noplots", a.noplots, "save no pictures and no report");
   app.add_option("--save-period", a.save_period, "also keep weights/epochN.safetensors every so many epochs (-1)")
       ->check(integer_in(-1, 1000000));
-  accept_cpu(app);
 }
 
 }  // namespace

@@ -243,7 +243,6 @@ void add_val(CLI::App& app) {
   command->add_option("--workers", a.evaluate.workers, "threads that read pictures ahead (one a processor, at most 8)")
       ->check(integer_in(0, 1024));
   a.exec.add_to(*command, false);
-  accept_cpu(*command);
   refuse(*command, "--half", "on a CPU networks run in single precision");
   refuse(*command, "--dnn", "networks run on slimneck's own kernels");
   refuse(*command, "--save-hybrid", "labels are not mixed with what was found");

@@ -14,6 +14,11 @@
 
 namespace slimneck {
 
+namespace kernels::cuda {
+struct Entries;
+class Stream;
+}  // namespace kernels::cuda
+
 class BatchPart;
 class GradientContext;
 struct Node;
@@ -121,17 +126,20 @@ struct Target {
   bool train = false;     ///< weights are prepared in every run
   /// Of a step: the kernel that was chosen for it, by name. Empty, or a name that does not suit: the op's own choice.
   std::string_view kernel = {};
-  BatchPart* part = nullptr;  ///< of a plan for a part of a batch
+  BatchPart* part = nullptr;                     ///< of a plan for a part of a batch
+  const kernels::cuda::Entries* cuda = nullptr;  ///< its kernels, of a plan for a CUDA device; null on the CPU
 };
 
 /// What a kernel is called with. Channels are physical: under a channel map with holes there are more of them than the
 /// logical shape has, and the extra ones hold zeros or values that nobody reads.
 struct KernelCall {
-  const Attributes* attributes = nullptr;  ///< of the node
-  std::span<const AnyView> inputs;         ///< operands; no data where one is left out
-  std::span<const AnyView> outputs;        ///< results, never overlapping operands
-  void* workspace = nullptr;               ///< as many elements as the op or its lowering asked for
-  Target target;                           ///< what the plan was compiled for
+  const Attributes* attributes = nullptr;   ///< of the node
+  std::span<const AnyView> inputs;          ///< operands; no data where one is left out
+  std::span<const AnyView> outputs;         ///< results, never overlapping operands
+  void* workspace = nullptr;                ///< as many elements as the op or its lowering asked for
+  Target target;                            ///< what the plan was compiled for
+  void* kept = nullptr;                     ///< Lowering::kept elements
+  kernels::cuda::Stream* stream = nullptr;  ///< where the work is queued on a CUDA device; data is in its memory
 
   /// Operand i; T is the element type.
   template <class T>
@@ -176,6 +184,10 @@ struct Lowering {
   const void* variant = nullptr;     ///< what prepare is given
   index_t prepared = 0;              ///< elements of prepared weights
   index_t workspace = 0;             ///< elements of scratch memory, instead of OpDef::workspace
+  /// CUDA, inference: elements that belong to the step from run to run, and what fills them whenever parameters change,
+  /// from those of the operands that are parameters.
+  index_t kept = 0;
+  KernelFunction prepare_kept = nullptr;
   /// The kernels, by name, that compute the same; Target::kernel asks for one. Empty: there is no choice.
   std::vector<std::string_view> alternatives = {};
 };
@@ -186,6 +198,7 @@ struct LowerContext {
   DType type = DType::f32;                   ///< of every operand
   Target target;                             ///< what the plan is compiled for
   std::span<const AnyView> inputs, outputs;  ///< physical shapes and blocks; no data yet
+  std::span<const char> fixed = {};          ///< CUDA: which of the inputs depend on parameters alone, in inference
 };
 
 /// Example of an op, for tests (small) and benchmarks (real): inputs are filled with numbers in -1..1.
@@ -212,6 +225,7 @@ struct OpDef {
   OpKind kind = OpKind::compute;                   ///< special roles
   std::string_view stands_for = {};                ///< of a composite: the ops in it
   bool rearranges = false;                         ///< its outputs hold numbers of its inputs, in other places
+  bool apart_on_cuda = false;                      ///< in_place is not for its kernels on a CUDA device
   /// Inputs, in order of preference, that output 0 may be written over: element (n,c,h,w) of them is read for the same
   /// element of the output alone, and before it is written; by every kernel and by the reference.
   std::span<const std::size_t> in_place = {};
@@ -245,6 +259,9 @@ struct OpDef {
 
   /// A faster kernel for these layouts, or one without `run` for "use the reference".
   Lowering (*lower)(const LowerContext&) = nullptr;
+
+  /// The same on a CUDA device, for plain views of f32, where nothing replaces a missing one: plans are refused.
+  Lowering (*lower_cuda)(const LowerContext&) = nullptr;
 
   /// Examples for tests and benchmarks; absent: none.
   std::vector<OpCase> (*cases)() = nullptr;

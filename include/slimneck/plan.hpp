@@ -94,7 +94,7 @@ enum class Mode : std::uint8_t { infer, train };
 /// What a plan is compiled for.
 struct PlanOptions {
   Mode mode = Mode::infer;       ///< train: batch statistics, and a backward
-  Exec exec = {};                ///< where and how it runs
+  Exec exec = {};                ///< where and how it runs; on a CUDA device f32 only
   bool input_gradients = false;  ///< training: also the gradients with respect to the graph's inputs
   /// Training: bytes that the arena should stay below. As long as it does not, values that the backward needs are
   /// computed again there instead of being kept, the largest first. 0: what the machine has.
@@ -108,7 +108,11 @@ struct PlanOptions {
   bool copy_channels = false;
   /// Training: the plan works on a part of a batch, beside others. Must outlive the plan.
   BatchPart* part = nullptr;
+  int ordinal = 0;  ///< which of the devices of kind exec.device
 };
+
+/// Throws DeviceError, which says why, when no plan can run on this device.
+SLIMNECK_EXPORT void require_device(Device device, int ordinal = 0);
 
 /// One step of a plan: a kernel, or a movement where memory could not be shared.
 struct PlanStep {
@@ -175,7 +179,8 @@ struct Timeline {
 /// run a plan of one model, as long as nobody writes its parameters meanwhile.
 class SLIMNECK_EXPORT Plan {
  public:
-  /// Compiles: everything is decided, checked and allocated here. Throws ShapeError, DeviceError or Error.
+  /// Compiles: everything is decided, checked and allocated here. Throws ShapeError, DeviceError or Error. A plan for a
+  /// CUDA device holds its work as graphs that are launched in one call each.
   Plan(const Graph& graph, Parameters& parameters, const PlanOptions& options = {});
   ~Plan();
   Plan(Plan&&) noexcept;             ///< views stay valid
@@ -205,13 +210,18 @@ class SLIMNECK_EXPORT Plan {
   [[nodiscard]] std::vector<std::string> outputs() const;
 
   /// Packs the parameters again if they changed: call it before the next forward, since plans share what they pack.
-  /// Training plans pack in every forward and need no call.
+  /// Training plans pack in every forward and need no call. On a CUDA device it waits.
   void refresh();
   /// With a timeline of this plan, begin and end of the steps that run are written there; nothing else is different.
   /// In training running statistics change, and the parameters' version with them.
   void forward(Timeline* timeline = nullptr) noexcept;
   /// Adds to the gradients of the parameters; valid once after each forward.
   void backward(Timeline* timeline = nullptr) noexcept;
+  /// Until what forward and backward began is done. On a CUDA device they only queue work, and outputs, running
+  /// statistics and gradients are those of before until this returns: call it before they are read, and before inputs
+  /// or parameters are written again. Throws DeviceError, which names what failed first, and for which node; what came
+  /// of the work then is of no use. With a timeline forward and backward wait after each step.
+  void wait();
 
   /// One line per step: kernel, layouts, arena offsets, bytes; then what was fused, copied and why.
   [[nodiscard]] std::string explain() const;

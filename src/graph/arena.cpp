@@ -11,9 +11,8 @@ namespace {
 
 using core::add_sizes;
 
-constexpr std::size_t alignment = 64;
-
-std::size_t round_up(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+/// Of the CPU's vectors and cache lines; of what devices read in one piece.
+constexpr std::size_t cpu_alignment = 64, device_alignment = 256;
 
 /// A buffer that has its place. The search goes over all of them for each new one, hence nothing but what it reads.
 struct Piece {
@@ -28,6 +27,8 @@ bool alive_together(const Piece& a, const Piece& b) {
 }  // namespace
 
 void assign_offsets(Program& program, DType type) {
+  const std::size_t alignment = program.device ? device_alignment : cpu_alignment;
+  const auto round_up = [&](std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; };
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < program.buffers.size(); ++i) {
     Buffer& b = program.buffers[i];

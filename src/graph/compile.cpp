@@ -33,8 +33,25 @@ Graph prune(const Graph& old, Mode mode) {
   return fresh.finish();
 }
 
+/// What a plan on a device cannot be asked for.
+void check_device(const PlanOptions& options) {
+  const Exec& exec = options.exec;
+  if (exec.dtype != DType::f32) throw DeviceError("cuda: plans are f32 there");
+  if (exec.reference) throw DeviceError("cuda: reference plans run on the CPU");
+  if (exec.block > 1) throw DeviceError("cuda: maps do not lie in blocks of channels there");
+  if (options.part != nullptr) throw DeviceError("cuda: a batch is not split into parts there");
+}
+
+/// The device of a plan, and its kernels in the target.
+void open_device(Program& program, const PlanOptions& options) {
+  if (options.exec.device == Device::cpu) return;
+  const kernels::cuda::Backend backend = kernels::cuda::backend();
+  check_device(options);
+  program.device = std::make_shared<const kernels::cuda::Context>(*backend.runtime, options.ordinal);
+  program.target.cuda = backend.entries;
+}
+
 void check(const Exec& exec) {
-  if (exec.device != Device::cpu) throw DeviceError(kernels::cuda::why_not());
   constexpr std::array<index_t, 5> blocks{0, 1, 4, 8, 16};
   if (std::find(blocks.begin(), blocks.end(), exec.block) == blocks.end())
     throw Error("a block of " + std::to_string(exec.block) + " channels came, wanted 1, 4, 8 or 16");
@@ -54,7 +71,7 @@ Target target_of(const PlanOptions& options) {
   target.threads = exec.threads > 0 ? exec.threads : core::max_threads();
   target.direct = exec.direct;
   target.part = options.part;
-  if (exec.reference)
+  if (exec.reference || exec.device != Device::cpu)
     target.block = 1;
   else if (exec.block > 0)
     target.block = exec.block;
@@ -76,6 +93,8 @@ index_t parts_of(const PlanOptions& options) {
 }
 
 bool left_out(const Rewrite& rewrite, const PlanOptions& options) {
+  const bool infers_on_cuda = options.exec.device == Device::cuda && options.mode == Mode::infer;
+  if (rewrite.cuda_infers_without && infers_on_cuda) return true;
   if (parts_of(options) > 1 ? rewrite.hides_statistics : rewrite.share != nullptr) return true;
   return !rewrite.always && (options.exec.reference || std::find(options.without.begin(), options.without.end(),
                                                                  rewrite.name) != options.without.end());
@@ -89,14 +108,18 @@ void rewrite(Program& program, const PlanOptions& options, bool late) {
   }
 }
 
-/// What the options allow, or the machine has.
-std::size_t arena_elements(const PlanOptions& options) {
-  const std::size_t bytes = options.memory > 0 ? options.memory : core::physical_memory();
+/// What the options allow, or the machine or its device has.
+std::size_t arena_elements(const Program& program, const PlanOptions& options) {
+  const std::size_t bytes = options.memory > 0 ? options.memory
+                            : program.device   ? program.device->free_memory()
+                                               : core::physical_memory();
   return bytes > 0 ? bytes / size_of(options.exec.dtype) : std::numeric_limits<std::size_t>::max();
 }
 
-/// Rather an error than a machine that swaps, or a process that is killed when it touches the pages.
+/// Rather an error than a machine that swaps, or a process that is killed when it touches the pages. Devices say so
+/// themselves.
 void check_memory(const Program& program) {
+  if (program.device) return;
   std::size_t wanted = 0;
   for (const std::size_t part :
        {program.arena_bytes, program.persistent_bytes, program.packed_bytes, program.workspace_bytes})
@@ -112,7 +135,7 @@ void check_memory(const Program& program) {
 /// then make the arena larger than it may be, once more with less to keep.
 void place(Program& program, const Parameters& parameters, const PlanOptions& options) {
   constexpr int attempts = 8;
-  const std::size_t limit = arena_elements(options);
+  const std::size_t limit = arena_elements(program, options);
   const bool may_choose = options.mode == Mode::train && !options.exec.reference;
   const std::optional<Program> before = may_choose ? std::optional(program) : std::nullopt;
   std::size_t most = limit;
@@ -135,6 +158,7 @@ Program compile(const Graph& graph, const Parameters& parameters, const PlanOpti
   if (options.exec.dtype != parameters.dtype()) throw Error("the plan and its parameters differ in element type");
   Program program;
   program.target = target_of(options);
+  open_device(program, options);
   program.graph = prune(graph, options.mode);
   rewrite(program, options, false);
   if (options.mode == Mode::train) {
@@ -153,3 +177,11 @@ Program compile(const Graph& graph, const Parameters& parameters, const PlanOpti
 }
 
 }  // namespace slimneck::graph
+
+namespace slimneck {
+
+void require_device(Device device, int ordinal) {
+  if (device != Device::cpu) const kernels::cuda::Context context(*kernels::cuda::backend().runtime, ordinal);
+}
+
+}  // namespace slimneck

@@ -26,6 +26,11 @@ void list(std::ostream& out, const char* title, std::vector<PlanStep>::const_ite
   std::for_each(begin, end, [&](const PlanStep& s) { write(out, s); });
 }
 
+std::string where(const Program& program, const PlanOptions& options) {
+  if (program.device) return "cuda:" + std::to_string(options.ordinal) + " (" + program.device->info().name + ")";
+  return std::string(name_of(program.target.isa)) + ", " + std::to_string(program.target.threads) + " threads";
+}
+
 /// Keep or compute again.
 void memory_choice(std::ostream& out, const PlanStats& stats) {
   std::size_t again = 0;
@@ -42,8 +47,7 @@ std::string explain(const Program& program, const std::vector<PlanStep>& steps, 
   std::ostringstream out;
   out << (options.mode == Mode::train ? "training" : "inference") << " plan, "
       << (options.exec.dtype == DType::f64 ? "f64" : "f32") << (options.exec.reference ? ", reference" : "") << ", "
-      << name_of(program.target.isa) << ", " << program.target.threads << " threads"
-      << "; rewrites:";
+      << where(program, options) << "; rewrites:";
   for (const std::string& name : program.rewrites) out << ' ' << name;
   out << '\n';
   if (!program.refresh.empty()) out << "when parameters change: " << program.refresh.size() << " steps\n";

@@ -24,6 +24,7 @@ class Lowerer {
         parameters_(parameters),
         reference_(options.exec.reference),
         train_(options.mode == Mode::train),
+        device_(program.device != nullptr),
         tuner_(options),
         block_(program.target.block),
         type_(options.exec.dtype),
@@ -90,10 +91,23 @@ class Lowerer {
     return needed && choose(node, s, blocked).run ? blocked : found;
   }
 
+  /// Does the node run on a device? What depends on parameters alone is computed on the host.
+  [[nodiscard]] bool on_device(int node) const { return device_ && !constant_[at(node)]; }
+
+  /// Which inputs stay what they are as long as the parameters do, and no step changes those.
+  [[nodiscard]] std::vector<char> fixed_inputs(const Node& n) const {
+    std::vector<char> fixed;
+    for (const Value& v : n.inputs)
+      fixed.push_back(!train_ && v.valid() && (is_entry(g_.node(v).role) || constant_[at(v.node)]) ? 1 : 0);
+    return fixed;
+  }
+
   /// The kernel for these layouts.
   [[nodiscard]] Lowering choose(int node, const Signature& s, const Letters& map) const {
     const Node& n = g_.node(node);
-    if (!n.op->lower || reference_ || s.outputs.empty()) return {};
+    const bool device = on_device(node);
+    if (device ? !n.op->lower_cuda : device_ || !n.op->lower || reference_ || s.outputs.empty()) return {};
+    const auto axes_of = [](const std::vector<Axes>& all, std::size_t k) { return k < all.size() ? all[k] : Axes{}; };
     const auto view = [&](const Shape& logical, const Axes& axes, bool entry = false) -> AnyView {
       Layout layout = wanted(axes, map);
       if (entry) layout.block = 1;
@@ -102,10 +116,13 @@ class Lowerer {
     std::vector<AnyView> in, out;
     for (std::size_t k = 0; k < n.inputs.size(); ++k) {
       const Value v = n.inputs[k];
-      in.push_back(v.valid() ? view(g_.shape(v), s.inputs[k], is_entry(g_.node(v).role)) : AnyView(View<float>{}));
+      in.push_back(v.valid() ? view(g_.shape(v), axes_of(s.inputs, k), is_entry(g_.node(v).role))
+                             : AnyView(View<float>{}));
     }
-    for (std::size_t k = 0; k < n.shapes.size(); ++k) out.push_back(view(n.shapes[k], s.outputs[k]));
-    return tuner_.choose(*n.op, {&n.attributes, type_, p_.target, in, out});
+    for (std::size_t k = 0; k < n.shapes.size(); ++k) out.push_back(view(n.shapes[k], axes_of(s.outputs, k)));
+    const std::vector<char> fixed = fixed_inputs(n);
+    const LowerContext context{&n.attributes, type_, p_.target, in, out, fixed};
+    return device ? n.op->lower_cuda(context) : tuner_.choose(*n.op, context);
   }
 
   [[nodiscard]] static Layout wanted(const Axes& axes, const Letters& letters) {
@@ -152,11 +169,11 @@ class Lowerer {
       p_.workspace_bytes = std::max(p_.workspace_bytes, at(packed.physical.numel()) * size_of(type_));
     p_.packed.push_back(std::move(packed));
     const Operand form{Operand::Kind::packed, static_cast<int>(p_.packed.size()) - 1};
-    if (train_) add_pack(source.name, entry, form);
+    if (train_ && !device_) add_pack(source.name, entry, form);
     return form;
   }
 
-  /// Training packs in every run, just before the first reader: then that finds it in the cache.
+  /// Training on the CPU packs in every run, just before the first reader: then that finds it in the cache.
   void add_pack(const std::string& name, int entry, Operand form) {
     Step step;
     step.kind = Step::Kind::pack;
@@ -294,6 +311,10 @@ class Lowerer {
     if (lowering.run) {
       step.kernel = lowering.kernel;
       step.run = lowering.run;
+      step.kept = lowering.kept;
+      step.prepare_kept = lowering.prepare_kept;
+    } else if (on_device(node)) {
+      throw DeviceError("cuda: there is no kernel for " + std::string(n.op->name) + " '" + n.name + "'");
     }
     for (std::size_t k = 0; k < n.inputs.size(); ++k) step.in.push_back(operand(node, s, k, map, lowering));
     std::vector<std::pair<int, int>> copy_out;  // from a plain result to its home
@@ -356,7 +377,8 @@ class Lowerer {
       for (const Operand& o : step.in) physical.push_back(shape_of(o).shape);
       elements = n.op->workspace(n.attributes, physical);
     }
-    p_.workspace_bytes = std::max(p_.workspace_bytes, at(elements) * size_of(type_));
+    std::size_t& bytes = steps_ == &p_.refresh ? p_.refresh_workspace_bytes : p_.workspace_bytes;
+    bytes = std::max(bytes, at(elements) * size_of(type_));
   }
 
   // ---- what leaves the program ----
@@ -408,6 +430,8 @@ class Lowerer {
     step.kernel = kind == Step::Kind::assign ? "assign" : "accumulate";
     step.in = {{Operand::Kind::place, home(v)}};
     step.entry = parameters_.find(entry.name);
+    // A device hands these over together when its work is done.
+    if (device_) p_.buffers[at(p_.places[at(home(v))].buffer)].persistent = true;
     steps_->push_back(std::move(step));
   }
 
@@ -432,7 +456,7 @@ class Lowerer {
   Program& p_;
   const Graph& g_;
   const Parameters& parameters_;
-  bool reference_, train_;
+  bool reference_, train_, device_;
   Tuner tuner_;
   index_t block_;
   DType type_;

@@ -127,6 +127,7 @@ void Placement::share_in_place(int node) {
   const Node& n = g_.node(node);
   const Value y{node, 0};
   const std::vector<int>& reading = readers_.of(y);
+  if (p_.device && n.op->apart_on_cuda) return;
   if (std::find(reading.begin(), reading.end(), -1) != reading.end()) return;  // it leaves the plan as it lies
   for (const std::size_t k : n.op->in_place) {
     if (k >= n.inputs.size() || !may_overwrite(node, k)) continue;

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "graph/layout.hpp"
+#include "kernels/cuda/host.hpp"
 #include "slimneck/plan.hpp"
 
 namespace slimneck::graph {
@@ -75,6 +77,8 @@ struct Step {
   int entry = -1;
   bool completes = false;  ///< an accumulate, the last one of its entry
   KernelFunction run = nullptr;
+  KernelFunction prepare_kept = nullptr;  ///< as Lowering has it, for `kept` elements
+  index_t kept = 0;
   std::vector<index_t> list;
 
   // Bound when the memory exists.
@@ -84,7 +88,8 @@ struct Step {
 
 struct Program {
   Target target;
-  Graph graph;  ///< after rewrites and differentiation
+  std::shared_ptr<const kernels::cuda::Context> device;  ///< of a plan for one; null on the CPU
+  Graph graph;                                           ///< after rewrites and differentiation
   std::vector<std::string> rewrites;
   std::string order = "as given";
   /// What the backward computes again, in logical elements, and how many the forward keeps for it.
@@ -96,6 +101,7 @@ struct Program {
   std::vector<Step> refresh;  ///< in inference: what depends on parameters alone, computed when they change
   std::vector<Step> forward, backward;
   std::size_t arena_bytes = 0, persistent_bytes = 0, packed_bytes = 0, workspace_bytes = 0;
+  std::size_t refresh_workspace_bytes = 0;  ///< of the refresh, which runs on the host in every plan
 
   struct Port {
     std::string name;

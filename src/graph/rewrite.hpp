@@ -16,6 +16,8 @@ struct Rewrite {
   bool late = false;    ///< after differentiation
   /// Batch norms are inside something else afterwards: not where the parts of a batch share their statistics.
   bool hides_statistics = false;
+  /// In inference CUDA has one kernel for each node that stood there before, and none for what becomes of them.
+  bool cuda_infers_without = false;
   Graph (*apply)(const Graph&, Mode) = nullptr;
   /// Instead of apply: only for plans of one of so many parts of a batch that share their statistics.
   Graph (*share)(const Graph&, index_t parts) = nullptr;

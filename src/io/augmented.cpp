@@ -142,6 +142,7 @@ View<const float> AugmentedPlans::forward() {
     Plan& plan = plans_.at(seen);
     look_at(std::as_const(pictures_).view<float>(), look, plan.input());
     plan.forward();
+    plan.wait();
     const Range kept = kept_rows(i, seen);
     copy_rows(plan.output("pred"), kept.first, all, at, kept.count, look, pictures_.shape().w);
     at += kept.count;

@@ -127,6 +127,7 @@ struct Evaluator::Impl {
       return rows;
     }
     plan->forward();
+    plan->wait();
     evaluation.ms.inference += watch.lap();
     if (options.loss != nullptr) add_loss(*plan, batch, evaluation.loss);
     return plan->output("pred");

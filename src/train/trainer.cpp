@@ -298,8 +298,10 @@ struct Trainer::Impl {
   LossParts train_whole() {
     Plan& plan = filled_plan();
     plan.forward();
+    plan.wait();
     const LossParts parts = measure(plan);
     plan.backward();
+    plan.wait();
     return parts;
   }
 

@@ -5,15 +5,15 @@
 
 #include <vector>
 
-#include "device.hpp"
+#include "cases.hpp"
 #include "kernels/cuda/host.hpp"
 #include "kernels/table.hpp"
 
-namespace slimneck::emulation {
+namespace slimneck::cuda_cases {
 
 /// A device as new and a stream of it.
 struct Bench {
-  kernels::cuda::Context context{Device::renewed()};
+  kernels::cuda::Context context{fresh_runtime()};
   kernels::cuda::Stream stream{context};
 };
 
@@ -45,6 +45,14 @@ class DeviceArray {
   std::vector<T> values_;
   kernels::cuda::Memory memory_;
 };
+
+inline Name name_of(const char* family, const char* pass, const table::ConvRow& row) {
+  const Shape w = row.w();
+  return {family, pass, table::to_text(row), row.y().numel() * w.c * w.h * w.w};
+}
+inline Name name_of(const char* family, const char* pass, const Shape& shape) {
+  return {family, pass, to_string(shape), shape.numel()};
+}
 
 /// A row's place in memory: every row another one.
 inline table::Placement place_of(std::size_t i) {
@@ -89,4 +97,4 @@ class DeviceMap {
   View<float> view_;
 };
 
-}  // namespace slimneck::emulation
+}  // namespace slimneck::cuda_cases

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "cuda_runtime.h"
+#include "sanitizer.hpp"
 
 namespace slimneck::emulation {
 
@@ -43,7 +44,7 @@ void fail_index(std::int64_t index, std::int64_t extent, Place place) {
 }
 
 Block::Block() : arena_(new char[arena_bytes]) {}
-Block::~Block() = default;
+Block::~Block() { allow(arena_.get(), arena_bytes); }
 
 Block& Block::current() { return *running; }
 
@@ -84,6 +85,7 @@ void Block::run(const std::function<void()>& kernel, const Extent& index, const 
   prepare(threads);
   arena_used_ = 0;
   regions_.clear();
+  allow(arena_.get(), arena_bytes);
   dynamic_bytes_ = dynamic_bytes;
   dynamic_ = dynamic_bytes > 0 ? carve(nullptr, dynamic_bytes) : nullptr;
   blockIdx = {index.x, index.y, index.z};
@@ -193,9 +195,12 @@ char* Block::carve(const void* key, std::size_t bytes) {
   char* const end = memory + rounded(bytes) + zone_bytes;
   if (end > arena_.get() + arena_bytes) throw KernelError("too many arrays in shared memory");
   arena_used_ = static_cast<std::size_t>(end - arena_.get()) - zone_bytes;  // the next array begins with this zone
+  allow(begin, zone_bytes);                                                 // of the array before
   std::fill(begin, memory, zone_byte);
   std::fill(memory, memory + bytes, '\xFF');
   std::fill(memory + bytes, end, zone_byte);
+  forbid(begin, static_cast<std::size_t>(memory - begin));
+  forbid(memory + bytes, static_cast<std::size_t>(end - memory) - bytes);
   regions_.push_back({key, memory, bytes});
   return memory;
 }
@@ -208,6 +213,7 @@ void* Block::shared(const void* key, std::size_t bytes) {
 
 void Block::check_zones() const {
   const char* at = arena_.get();
+  allow(at, arena_bytes);
   const auto check = [&](const char* end) {
     if (std::any_of(at, end, [](char c) { return c != zone_byte; }))
       throw KernelError("a thread wrote past an array in shared memory");
@@ -225,6 +231,7 @@ void Block::begin_copy(void* to, const void* from, std::size_t bytes, std::size_
     throw KernelError("an asynchronous copy of " + std::to_string(bytes) + " bytes is not aligned");
   std::memset(to, 0xFF, bytes);
   now_->open.push_back({to, from, bytes, present});
+  copied_ += present;
 }
 
 void Block::close_copies() {

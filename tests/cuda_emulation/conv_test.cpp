@@ -5,10 +5,12 @@
 
 using namespace slimneck;
 using namespace slimneck::table;
-using emulation::Bench;
-using emulation::DeviceArray;
-using emulation::DeviceMap;
-using emulation::place_of;
+using cuda_cases::Bench;
+using cuda_cases::DeviceArray;
+using cuda_cases::DeviceMap;
+using cuda_cases::name_of;
+using cuda_cases::place_of;
+using cuda_cases::run_case;
 using kernels::Act;
 using kernels::Write;
 namespace cuda = kernels::cuda;
@@ -16,17 +18,22 @@ namespace cuda = kernels::cuda;
 namespace {
 
 void check_dense(const ConvProblem& p, const Placement& at) {
-  INFO(to_text(p.row));
   Bench bench;
   const DeviceMap x(bench, p.x, at), w(bench, p.w, at), dy(bench, p.dy, at), y(bench, p.row.y(), at),
       dx(bench, p.row.x, at), dw(bench, p.row.w(), at);
   const DeviceArray<float> workspace(bench, cuda::conv2d_workspace(p.row.x, p.row.w(), p.row.y(), p.row.g));
-  cuda::conv2d_fwd(bench.stream, x.read(), w.read(), y.view(), p.row.g, {}, workspace.data());
-  cuda::conv2d_bwd_x(bench.stream, dy.read(), w.read(), dx.view(), p.row.g, workspace.data());
-  cuda::conv2d_bwd_w(bench.stream, x.read(), dy.read(), dw.view(), p.row.g, workspace.data());
-  CHECK(mismatches(y.finished(), p.y) == 0);
-  CHECK(mismatches(dx.finished(), p.dx) == 0);
-  CHECK(mismatches(dw.finished(), p.dw) == 0);
+  run_case(name_of("conv2d", "fwd", p.row), [&] {
+    cuda::conv2d_fwd(bench.stream, x.read(), w.read(), y.view(), p.row.g, {}, workspace.data());
+    CHECK(mismatches(y.finished(), p.y) == 0);
+  });
+  run_case(name_of("conv2d", "bwd_x", p.row), [&] {
+    cuda::conv2d_bwd_x(bench.stream, dy.read(), w.read(), dx.view(), p.row.g, workspace.data());
+    CHECK(mismatches(dx.finished(), p.dx) == 0);
+  });
+  run_case(name_of("conv2d", "bwd_w", p.row), [&] {
+    cuda::conv2d_bwd_w(bench.stream, x.read(), dy.read(), dw.view(), p.row.g, workspace.data());
+    CHECK(mismatches(dw.finished(), p.dw) == 0);
+  });
 }
 
 /// act(sum * scale + bias) + residual, in double.
@@ -49,7 +56,6 @@ Tensor finished(const Tensor& sum, const Tensor& scale, const Tensor& bias, cons
 
 /// Finishes of a convolution: the results of set, of add and of what is there when adding begins.
 void check_finish(const ConvRow& row) {
-  INFO(to_text(row));
   const ConvProblem p(row, Fill::integers);
   const Shape channels{1, row.o, 1, 1};
   const Tensor scale = random_tensor(channels, Fill::integers, 5), residual = random_tensor(row.y(), Fill::integers, 6);
@@ -69,22 +75,23 @@ void check_finish(const ConvRow& row) {
     else
       cuda::conv2d_fwd(bench.stream, x.read(), w.read(), to, row.g, finish, workspace.data(), write);
   };
-  run(y.view(), Write::set);
-  run(sum.view(), Write::add);
-  CHECK(mismatches(y.finished(), {want, {}, 0}) == 0);
-  CHECK(mismatches(sum.finished(), {twice, {}, 0}) == 0);
+  run_case(name_of(row.depthwise() ? "depthwise" : "conv2d", "fwd", row).with("with all that may follow"), [&] {
+    run(y.view(), Write::set);
+    run(sum.view(), Write::add);
+    CHECK(mismatches(y.finished(), {want, {}, 0}) == 0);
+    CHECK(mismatches(sum.finished(), {twice, {}, 0}) == 0);
+  });
 }
 
 }  // namespace
 
 TEST_CASE("dense convolutions") {
-  // Every third row, and of those with many multiply-adds none.
+  // An emulated device takes every third row, and of those with many multiply-adds none.
   constexpr index_t many = 800000;
   std::size_t i = 0;
   for (const ConvRow& row : conv_rows()) {
     ++i;
-    const index_t work = row.y().numel() * row.w().c * row.kh * row.kw;
-    if (i % 3 != 0 || work > many) continue;
+    if (!cuda_cases::real_device && (i % 3 != 0 || name_of("", "", row).work > many)) continue;
     check_dense(ConvProblem(row, Fill::integers), place_of(i));
     if (i % 2 == 0) check_dense(ConvProblem(row, i % 4 == 0 ? Fill::positives : Fill::reals), place_of(i + 1));
   }
@@ -96,8 +103,39 @@ TEST_CASE("large tiles of dense convolution") {
   Bench bench;
   const DeviceMap x(bench, p.x, {}), w(bench, p.w, {}), y(bench, p.row.y(), {});
   const DeviceArray<float> workspace(bench, cuda::conv2d_workspace(p.row.x, p.row.w(), p.row.y(), p.row.g));
-  cuda::conv2d_fwd(bench.stream, x.read(), w.read(), y.view(), p.row.g, {}, workspace.data());
-  CHECK(mismatches(y.finished(), p.y) == 0);
+  run_case(name_of("conv2d", "fwd", p.row), [&] {
+    cuda::conv2d_fwd(bench.stream, x.read(), w.read(), y.view(), p.row.g, {}, workspace.data());
+    CHECK(mismatches(y.finished(), p.y) == 0);
+  });
+}
+
+TEST_CASE("four pixels at a time, and sums that are cut into slices") {
+  // 1x1 on aligned maps of whole vectors, of two images, and of groups; small maps with many terms, of two groups too.
+  for (const ConvRow& row : {ConvRow{{2, 20, 6, 10}, 19, 1, 1, {}}, ConvRow{{1, 8, 5, 12}, 6, 1, 1, {1, 0, 0, 1, 2}},
+                             ConvRow{{1, 70, 4, 4}, 33, 3, 3, {1, 1, 1}}, ConvRow{{2, 300, 3, 3}, 5, 1, 1, {}},
+                             ConvRow{{1, 64, 5, 6}, 6, 3, 3, {2, 1, 1, 1, 2}}}) {
+    check_dense(ConvProblem(row, Fill::integers), {});
+    check_dense(ConvProblem(row, Fill::reals), {});
+    check_finish(row);
+  }
+}
+
+TEST_CASE("packed weights, in the same bits") {
+  for (const ConvRow& row : {ConvRow{{1, 70, 4, 4}, 33, 3, 3, {1, 1, 1}}, ConvRow{{2, 5, 7, 9}, 7, 3, 3, {2, 1, 1}}}) {
+    const ConvProblem p(row, Fill::reals);
+    Bench bench;
+    const DeviceMap x(bench, p.x, {}), w(bench, p.w, {}), y(bench, row.y(), {}), again(bench, row.y(), {});
+    const DeviceArray<float> workspace(bench, cuda::conv2d_workspace(row.x, row.w(), row.y(), row.g)),
+        packed(bench, cuda::conv2d_packed_size(row.w(), row.g)),
+        parts(bench, cuda::conv2d_packed_workspace(row.w(), row.y(), row.g));
+    run_case(name_of("conv2d", "fwd", row).with("packed"), [&] {
+      cuda::conv2d_fwd(bench.stream, x.read(), w.read(), y.view(), row.g, {}, workspace.data());
+      cuda::conv2d_pack(bench.stream, x.read(), w.read(), row.g, packed.data());
+      cuda::conv2d_fwd_packed(bench.stream, x.read(), View<const float>(nullptr, row.w()), again.view(), row.g, {},
+                              packed.data(), parts.data());
+      CHECK(same_bits(again.finished(), y.finished()));
+    });
+  }
 }
 
 TEST_CASE("scale, bias, activation and residual at the end of convolutions, set and added") {
@@ -110,7 +148,6 @@ TEST_CASE("scale, bias, activation and residual at the end of convolutions, set 
 TEST_CASE("GSConv in two kernels: both halves go to every other channel, no pass for concatenation and shuffle") {
   const kernels::Activation act{Act::leaky_relu, 0.25};
   for (const index_t half : {4, 5}) {
-    CAPTURE(half);
     const ConvProblem dense({{2, 3, 9, 11}, half, 3, 3, {2, 1, 1}}, Fill::integers);
     const Shape shape = dense.row.y(), both{shape.n, 2 * half, shape.h, shape.w};
     const Tensor taps = random_tensor({half, 1, 5, 5}, Fill::integers, 7);
@@ -126,8 +163,10 @@ TEST_CASE("GSConv in two kernels: both halves go to every other channel, no pass
     const DeviceMap x(bench, dense.x, {}), w1(bench, dense.w, {}), w2(bench, taps, {}), y(bench, both, {});
     const DeviceArray<float> workspace(bench, cuda::conv2d_workspace(dense.row.x, dense.row.w(), shape, dense.row.g));
     const View<float> first = y.view().channels(0, half, 2), second = y.view().channels(1, half, 2);
-    cuda::conv2d_fwd(bench.stream, x.read(), w1.read(), first, dense.row.g, {{}, {}, act, {}}, workspace.data());
-    cuda::depthwise_fwd(bench.stream, first, w2.read(), second, depthwise, {{}, {}, act, {}});
-    CHECK(mismatches(y.finished(), {want, {}, 0}) == 0);
+    run_case(name_of("gsconv", "fwd", dense.row), [&] {
+      cuda::conv2d_fwd(bench.stream, x.read(), w1.read(), first, dense.row.g, {{}, {}, act, {}}, workspace.data());
+      cuda::depthwise_fwd(bench.stream, first, w2.read(), second, depthwise, {{}, {}, act, {}});
+      CHECK(mismatches(y.finished(), {want, {}, 0}) == 0);
+    });
   }
 }

@@ -1,6 +1,7 @@
 #include "device.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <new>
 
 #include "sanitizer.hpp"
@@ -14,11 +15,19 @@ namespace {
 
 constexpr std::size_t zone_bytes = 256;
 constexpr std::align_val_t alignment{zone_bytes};
-constexpr int zone_byte = 0x5A, shuffled_orders = 8;
+constexpr int zone_byte = 0x5A, most_orders = 10, fewest_orders = 2;
+
+/// SLIMNECK_CUDA_ORDERS may ask for fewer: sanitizers are slow.
+int orders() {
+  const char* wanted = std::getenv("SLIMNECK_CUDA_ORDERS");
+  return wanted ? std::clamp(std::atoi(wanted), fewest_orders, most_orders) : most_orders;
+}
 
 std::vector<Schedule> schedules() {
+  static const int count = orders();
   std::vector<Schedule> all{{Schedule::Kind::forward, 0}, {Schedule::Kind::reverse, 0}};
-  for (std::uint64_t seed = 1; seed <= shuffled_orders; ++seed) all.push_back({Schedule::Kind::shuffled, seed});
+  for (int seed = 1; seed <= count - fewest_orders; ++seed)
+    all.push_back({Schedule::Kind::shuffled, static_cast<std::uint64_t>(seed)});
   return all;
 }
 
@@ -85,6 +94,9 @@ void Device::reset() {
   devices = 1;
   info = {"emulated", 90};
   total_memory = std::size_t{1} << 30;
+  only.reset();
+  calls_.clear();
+  captured_ = 0;
   faults_.clear();
   broken_ = 0;
   message_.clear();
@@ -92,14 +104,22 @@ void Device::reset() {
 
 void Device::fail(const char* call, Status status, int passing) { faults_.push_back({call, status, passing}); }
 
+std::size_t Device::streams() const { return streams_.size(); }
+
 std::size_t Device::allocated() const {
   std::size_t bytes = 0;
   for (const auto& a : memory_) bytes += a->bytes;
   return bytes;
 }
 
+int Device::calls(const std::string& call) const {
+  const auto found = calls_.find(call);
+  return found == calls_.end() ? 0 : found->second;
+}
+
 /// What every entry point begins with: a fault that a test asked for, or that of an earlier kernel.
 Status Device::enter(const char* call) {
+  ++calls_[call];
   for (std::size_t i = 0; i < faults_.size(); ++i) {
     if (faults_[i].call != call || faults_[i].passing-- > 0) continue;
     const Status status = faults_[i].status;
@@ -134,7 +154,7 @@ Status Device::copy(void* to, const void* from, std::size_t bytes, Direction dir
   if ((direction != Direction::to_host && !holds(to, bytes)) ||
       (direction != Direction::to_device && !holds(from, bytes)))
     return invalid_value;
-  stream.work.emplace_back([=] { std::memmove(to, from, bytes); });
+  stream.queue([=] { std::memmove(to, from, bytes); });
   return 0;
 }
 
@@ -144,7 +164,8 @@ Status Device::launch(const Launch& l, Stream& stream) {
   if (threads == 0 || threads > most_threads || l.block.z > most_block_z || l.grid.x == 0 || l.grid.y == 0 ||
       l.grid.z == 0 || l.grid.x > most_x || l.grid.y > most_yz || l.grid.z > most_yz || l.shared > most_shared)
     return invalid_configuration;
-  stream.work.emplace_back([this, grid = std::make_shared<Grid>(l)] { run(*grid); });
+  if (stream.capture) ++captured_;
+  stream.queue([this, grid = std::make_shared<Grid>(l)] { run(*grid); });
   return 0;
 }
 
@@ -176,6 +197,14 @@ void Device::run(const Grid& grid) {
     for (const auto& a : memory_) copy.emplace_back(a->data(), a->data() + a->bytes);
     return copy;
   };
+  const auto check_zones = [&] {
+    for (const auto& a : memory_)
+      if (!a->zones_intact()) throw KernelError(std::string(grid.launch.name) + " wrote around its memory");
+  };
+  if (only) {
+    run_once(grid, *only);
+    return check_zones();
+  }
   const Copy before = copied();
   Copy first;
   for (const Schedule& schedule : schedules()) {
@@ -183,8 +212,7 @@ void Device::run(const Grid& grid) {
       for (std::size_t i = 0; i < memory_.size(); ++i)
         std::copy(before[i].begin(), before[i].end(), memory_[i]->data());
     run_once(grid, schedule);
-    for (const auto& a : memory_)
-      if (!a->zones_intact()) throw KernelError(std::string(grid.launch.name) + " wrote around its memory");
+    check_zones();
     if (first.empty()) {
       first = copied();
       continue;
@@ -245,6 +273,14 @@ struct Device::Table {
     *free = *total - std::min(*total, self().allocated());
     return self().enter("free_memory");
   }
+  static Status allocate_host(void** memory, std::size_t bytes) {
+    if (const Status status = self().enter("allocate_host"); status != 0) return status;
+    std::vector<char> numbers(bytes, '\xFF');
+    *memory = numbers.data();
+    self().host_memory_.emplace(*memory, std::move(numbers));
+    return 0;
+  }
+  static Status release_host(void* memory) { return self().host_memory_.erase(memory) == 1 ? 0 : invalid_value; }
   static Status create_stream(void** stream) {
     if (const Status status = self().enter("create_stream"); status != 0) return status;
     self().streams_.push_back(std::make_unique<Stream>());
@@ -268,12 +304,34 @@ struct Device::Table {
   static Status fill(void* memory, int byte, std::size_t bytes, void* on) {
     if (const Status status = self().enter("fill"); status != 0) return status;
     if (!self().holds(memory, bytes)) return invalid_value;
-    stream(on).work.emplace_back([=] { std::memset(memory, byte, bytes); });
+    stream(on).queue([=] { std::memset(memory, byte, bytes); });
     return 0;
   }
   static Status launch(const Launch& launch, void* on) {
     const Status status = self().enter("launch");
     return status != 0 ? status : self().launch(launch, stream(on));
+  }
+  static Status begin_capture(void* on) {
+    if (const Status status = self().enter("begin_capture"); status != 0) return status;
+    if (stream(on).capture) return invalid_value;
+    stream(on).capture = std::make_unique<Work>();
+    return 0;
+  }
+  static Status instantiate(void** graph, void* on) {
+    const std::unique_ptr<Work> captured = std::move(stream(on).capture);
+    if (const Status status = self().enter("instantiate"); status != 0) return status;
+    if (!captured) return invalid_value;
+    self().graphs_.push_back(std::make_unique<Work>(*captured));
+    *graph = self().graphs_.back().get();
+    return 0;
+  }
+  static Status launch_graph(void* graph, void* on) {
+    if (const Status status = self().enter("launch_graph"); status != 0) return status;
+    for (const std::function<void()>& item : *static_cast<Work*>(graph)) stream(on).queue(item);
+    return 0;
+  }
+  static Status release_graph(void* graph) {
+    return std::erase_if(self().graphs_, [&](const auto& g) { return g.get() == graph; }) == 1 ? 0 : invalid_value;
   }
   static const char* error_name(Status status) {
     switch (status) {
@@ -305,12 +363,18 @@ const Runtime& Device::runtime() {
                              Table::allocate,
                              Table::release,
                              Table::free_memory,
+                             Table::allocate_host,
+                             Table::release_host,
                              Table::create_stream,
                              Table::destroy_stream,
                              Table::wait,
                              Table::copy,
                              Table::fill,
                              Table::launch,
+                             Table::begin_capture,
+                             Table::instantiate,
+                             Table::launch_graph,
+                             Table::release_graph,
                              Table::error_name,
                              Table::error_text};
   return table;

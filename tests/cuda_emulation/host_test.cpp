@@ -7,14 +7,15 @@
 #include <vector>
 
 #include "device.hpp"
+#include "kernels/cuda/kernels.hpp"
+#include "kernels/cuda/launch.hpp"
 
 using namespace slimneck;
 using namespace slimneck::kernels::cuda;
-using emulation::Device;
 
 namespace {
 
-const Runtime& runtime() { return Device::renewed(); }
+const Runtime& runtime() { return emulation::Device::renewed(); }
 
 template <class F>
 std::string message_of(const F& f) {
@@ -29,11 +30,40 @@ std::string message_of(const F& f) {
 /// A launch that the table never looks into, because the test makes it fail.
 constexpr Launch some_launch{"conv2d_fwd", nullptr, {}, {}, 0, nullptr, nullptr, 0, nullptr};
 
+__global__ void crash(float* /*data*/) { throw emulation::KernelError("an illegal address"); }
+
+/// What a plan does with a device, small: memory, copies, a kernel, waiting.
+std::vector<float> relu_on(const Runtime& table, std::vector<float> numbers) {
+  const Context context(table);
+  Stream stream(context);
+  const Shape shape{1, 1, 1, static_cast<index_t>(numbers.size())};
+  const Memory x(context, numbers.size() * sizeof(float), "x"), y(context, x.bytes(), "y");
+  stream.set_node("model.0");
+  stream.copy(x.data(), numbers.data(), x.bytes(), Direction::to_device);
+  stream.fill(y.data(), 0, y.bytes());
+  kernels::cuda::act_fwd(stream, View<const float>(x.floats(), shape), View<float>(y.floats(), shape),
+                         {kernels::Act::relu, 0});
+  stream.copy(numbers.data(), y.data(), y.bytes(), Direction::to_host);
+  stream.wait();
+  return numbers;
+}
+
+const std::vector<float> some_numbers{-1, 2, -3, 4}, their_relu{0, 2, 0, 4};
+
+/// The same on the CPU.
+std::vector<float> relu_on_the_cpu() {
+  std::vector<float> y(some_numbers.size());
+  const Shape shape{1, 1, 1, static_cast<index_t>(y.size())};
+  kernels::act_fwd<float>(View<const float>(some_numbers.data(), shape), View<float>(y.data(), shape),
+                          {kernels::Act::relu, 0});
+  return y;
+}
+
 }  // namespace
 
 TEST_CASE("a device that cannot be used says why") {
   const Runtime& table = runtime();
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   const auto why = [&](int ordinal = 0) { return message_of([&] { Context(table, ordinal); }); };
   CHECK(why().empty());
   device.driver = 0;
@@ -65,7 +95,7 @@ TEST_CASE("every entry point that fails while a device is opened is named") {
   };
   for (const Fault& fault : faults) {
     const Runtime& table = runtime();
-    Device::instance().fail(fault.call, fault.status);
+    emulation::Device::instance().fail(fault.call, fault.status);
     const std::string message = message_of([&] { const Stream stream{Context(table)}; });
     CHECK(message.substr(0, std::string_view(fault.message).size()) == fault.message);
   }
@@ -73,7 +103,7 @@ TEST_CASE("every entry point that fails while a device is opened is named") {
 
 TEST_CASE("memory is given back, and memory that is not there is named with its bytes") {
   const Context context(runtime());
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   const std::size_t before = device.allocated();
   device.total_memory = before + 1000;
   {
@@ -95,7 +125,7 @@ TEST_CASE("memory is given back, and memory that is not there is named with its 
 
 TEST_CASE("a stream keeps its first failure, drops later work and can be used again") {
   const Context context(runtime());
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   Stream stream(context);
   const Memory memory(context, sizeof(float), "one");
   const float one = 1, two = 2;
@@ -124,7 +154,7 @@ TEST_CASE("a stream keeps its first failure, drops later work and can be used ag
 
 TEST_CASE("copies, fills and waits that fail name their node") {
   const Context context(runtime());
-  Device& device = Device::instance();
+  emulation::Device& device = emulation::Device::instance();
   Stream stream(context);
   const Memory memory(context, sizeof(float), "one");
   float number = 0;
@@ -141,4 +171,53 @@ TEST_CASE("copies, fills and waits that fail name their node") {
   stream.copy(&number, memory.data(), 0, Direction::to_host);  // nothing to do is nothing to fail
   stream.fill(nullptr, 0, 0);
   CHECK_NOTHROW(stream.wait());
+}
+
+TEST_CASE("whatever call fails, it is named, nothing is left behind, and the CPU goes on") {
+  emulation::Device& device = emulation::Device::instance();
+  const std::size_t bytes = device.allocated(), streams = device.streams();
+  int failures = 0;
+  for (const char* call : {"driver_version", "device_count", "describe", "select", "allocate", "create_stream", "copy",
+                           "fill", "launch", "wait"})
+    for (int passing = 0;; ++passing) {
+      INFO(std::string(call), " after ", passing, " others");
+      const Runtime& table = runtime();
+      device.fail(call, emulation::out_of_memory, passing);
+      std::vector<float> y;
+      const std::string message = message_of([&] { y = relu_on(table, some_numbers); });
+      CHECK(device.allocated() == bytes);
+      CHECK(device.streams() == streams);
+      CHECK(relu_on_the_cpu() == their_relu);
+      CHECK((message.empty() ? y == their_relu : y.empty()));
+      if (message.empty()) break;  // there are no more such calls
+      ++failures;
+      CHECK(message.substr(0, 6) == "cuda: ");
+      CHECK(message.find(": cudaErrorMemoryAllocation: out of memory") != message.npos);
+    }
+  CHECK(failures == 12);  // of each call one; two of copies and of memory
+  CHECK(relu_on(runtime(), some_numbers) == their_relu);
+}
+
+TEST_CASE("after a kernel has crashed every call fails, memory and streams are given back, and the CPU goes on") {
+  const Runtime& table = runtime();
+  emulation::Device& device = emulation::Device::instance();
+  const std::size_t bytes = device.allocated(), streams = device.streams();
+  {
+    const Context context(table);
+    Stream stream(context), other(context);
+    const Memory memory(context, sizeof(float), "one");
+    stream.set_node("model.5");
+    launch(stream, "conv2d_fwd", crash, Grid{}, memory.floats());
+    const std::string cause = "cudaErrorLaunchFailure: conv2d_fwd, block 0, order \"forward\": an illegal address";
+    CHECK(message_of([&] { stream.wait(); }).find("cuda: waiting for 'model.5': " + cause) == 0);
+    other.set_node("model.6");
+    other.fill(memory.data(), 0, memory.bytes());
+    CHECK(message_of([&] { other.wait(); }).find("cuda: filling for 'model.6': cudaErrorLaunchFailure: ") == 0);
+    CHECK(message_of([&] { Memory(context, 8, "x"); }).find("cuda: allocating 8 bytes for 'x': cudaErrorLaunch") == 0);
+    CHECK(message_of([&] { const Stream more(context); }).find("cuda: creating a stream: cudaErrorLaunchFailure") == 0);
+    CHECK(message_of([&] { relu_on(table, some_numbers); }).find("cudaErrorLaunchFailure") != std::string::npos);
+    CHECK(relu_on_the_cpu() == their_relu);
+  }
+  CHECK(device.allocated() == bytes);
+  CHECK(device.streams() == streams);
 }

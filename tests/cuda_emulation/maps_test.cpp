@@ -7,9 +7,11 @@
 
 using namespace slimneck;
 using namespace slimneck::table;
-using emulation::Bench;
-using emulation::DeviceArray;
-using emulation::DeviceMap;
+using cuda_cases::Bench;
+using cuda_cases::DeviceArray;
+using cuda_cases::DeviceMap;
+using cuda_cases::name_of;
+using cuda_cases::run_case;
 using kernels::Act;
 using kernels::Activation;
 using kernels::Write;
@@ -31,19 +33,20 @@ std::vector<int> as_ints(const std::vector<index_t>& list) { return {list.begin(
 
 TEST_CASE("addition and copies are exact, into new memory, onto what is there and in place") {
   for_each_map_shape([](std::size_t i, const Shape& s) {
-    INFO(to_string(s));
     Bench bench;
     const Placement& at = map_placements[i % 5];
     const Tensor a = random_tensor(s, Fill::reals, 1), b = random_tensor(s, Fill::reals, 2), sum = sum_of(a, b);
     const DeviceMap da(bench, a, at), db(bench, b, at), y(bench, s, at), z(bench, a, at), same(bench, s, {});
-    cuda::add(bench.stream, da.read(), db.read(), y.view());
-    cuda::add(bench.stream, da.read(), db.read(), z.view(), Write::add);
-    cuda::copy(bench.stream, y.read(), same.view());
-    CHECK(same_bits(y.finished(), sum));
-    CHECK(same_bits(z.finished(), sum_of(a, sum)));
-    CHECK(same_bits(same.finished(), sum));
-    cuda::add(bench.stream, da.read(), db.read(), da.view());
-    CHECK(same_bits(da.finished(), sum));
+    run_case(name_of("add", "fwd", s), [&] {
+      cuda::add(bench.stream, da.read(), db.read(), y.view());
+      cuda::add(bench.stream, da.read(), db.read(), z.view(), Write::add);
+      cuda::copy(bench.stream, y.read(), same.view());
+      CHECK(same_bits(y.finished(), sum));
+      CHECK(same_bits(z.finished(), sum_of(a, sum)));
+      CHECK(same_bits(same.finished(), sum));
+      cuda::add(bench.stream, da.read(), db.read(), da.view());
+      CHECK(same_bits(da.finished(), sum));
+    });
   });
 }
 
@@ -53,7 +56,6 @@ TEST_CASE("activations and their gradients") {
   for_each_map_shape([&](std::size_t i, const Shape& s) {
     const Activation act{kinds[i % std::size(kinds)], 0.125}, other{kinds[(i + 4) % std::size(kinds)], 0.125};
     for (const Activation& a : {act, other}) {
-      INFO(to_string(s), " activation ", static_cast<int>(a.kind));
       Tensor x = random_tensor(s, Fill::reals, 3);
       for (index_t e = 0; e < x.numel(); ++e) x.data<float>()[e] *= 5;
       const Tensor dy = random_tensor(s, Fill::reals, 4), x64 = x.to(DType::f64), dy64 = dy.to(DType::f64);
@@ -64,17 +66,21 @@ TEST_CASE("activations and their gradients") {
       Bench bench;
       const Placement& at = map_placements[i % 5];
       const DeviceMap mx(bench, x, at), mdy(bench, dy, at), to(bench, s, at), gradient(bench, s, at);
-      cuda::act_fwd(bench.stream, mx.read(), to.view(), a);
-      cuda::act_bwd(bench.stream, mx.read(), mdy.read(), gradient.view(), a);
-      CHECK(mismatches(to.finished(), relatively(y, exact ? 0x1p-24 : 0x1p-20)) == 0);
-      CHECK(mismatches(gradient.finished(), {dx, absolute(dy), exact ? 0x1p-24 : 1e-6}) == 0);
+      const std::string kind = "activation " + std::to_string(static_cast<int>(a.kind));
+      run_case(name_of("act", "fwd", s).with(kind), [&] {
+        cuda::act_fwd(bench.stream, mx.read(), to.view(), a);
+        CHECK(mismatches(to.finished(), relatively(y, exact ? 0x1p-24 : 0x1p-20)) == 0);
+      });
+      run_case(name_of("act", "bwd_x", s).with(kind), [&] {
+        cuda::act_bwd(bench.stream, mx.read(), mdy.read(), gradient.view(), a);
+        CHECK(mismatches(gradient.finished(), {dx, absolute(dy), exact ? 0x1p-24 : 1e-6}) == 0);
+      });
     }
   });
 }
 
 TEST_CASE("shuffles, their inverses and slices move every number to its place") {
   for_each_map_shape([](std::size_t i, const Shape& s) {
-    INFO(to_string(s));
     const Tensor x = random_tensor(s, Fill::reals, 5);
     const ChannelMoves moves(s.c);
     const std::vector<index_t>&shuffle = moves.shuffle, &inverse = moves.inverse, &slice = moves.slice;
@@ -86,20 +92,21 @@ TEST_CASE("shuffles, their inverses and slices move every number to its place") 
     const Placement& at = map_placements[i % 5];
     const DeviceArray<int> there(bench, as_ints(shuffle)), back(bench, as_ints(inverse)), some(bench, as_ints(slice));
     const DeviceMap mx(bench, x, at), to(bench, s, at), again(bench, s, at), cut(bench, sliced, at), sum(bench, x, at);
-    cuda::gather_channels(bench.stream, mx.read(), to.view(), there.data());
-    cuda::gather_channels(bench.stream, to.read(), again.view(), back.data());
-    cuda::gather_channels(bench.stream, mx.read(), cut.view(), some.data());
-    cuda::gather_channels(bench.stream, mx.read(), sum.view(), there.data(), Write::add);
-    CHECK(same_bits(to.finished(), y));
-    CHECK(same_bits(again.finished(), x));
-    CHECK(same_bits(cut.finished(), part));
-    CHECK(same_bits(sum.finished(), sum_of(x, y)));
+    run_case(name_of("shuffle", "fwd", s), [&] {
+      cuda::gather_channels(bench.stream, mx.read(), to.view(), there.data());
+      cuda::gather_channels(bench.stream, to.read(), again.view(), back.data());
+      cuda::gather_channels(bench.stream, mx.read(), cut.view(), some.data());
+      cuda::gather_channels(bench.stream, mx.read(), sum.view(), there.data(), Write::add);
+      CHECK(same_bits(to.finished(), y));
+      CHECK(same_bits(again.finished(), x));
+      CHECK(same_bits(cut.finished(), part));
+      CHECK(same_bits(sum.finished(), sum_of(x, y)));
+    });
   });
 }
 
 TEST_CASE("sums over a channel: exact on whole numbers, within the bound on others") {
   for_each_map_shape([](std::size_t i, const Shape& s) {
-    INFO(to_string(s));
     for (const Fill fill : {Fill::integers, Fill::positives}) {
       const Tensor x = random_tensor(s, fill, 6);
       Tensor sum(vector_of(s), DType::f64);
@@ -108,9 +115,11 @@ TEST_CASE("sums over a channel: exact on whole numbers, within the bound on othe
       const Placement& at = map_placements[i % 5];
       const DeviceMap mx(bench, x, at), y(bench, vector_of(s), at);
       const DeviceArray<float> workspace(bench, cuda::norm_workspace(s));
-      cuda::channel_sum(bench.stream, mx.read(), y.view(), workspace.data());
-      CHECK(mismatches(y.finished(),
-                       fill == Fill::integers ? exactly(sum) : relatively(sum, error_factor(s.n * s.h * s.w))) == 0);
+      const Want want = fill == Fill::integers ? exactly(sum) : relatively(sum, error_factor(s.n * s.h * s.w));
+      run_case(name_of("sum", "fwd", s).with(fill == Fill::integers ? "integers" : "reals"), [&] {
+        cuda::channel_sum(bench.stream, mx.read(), y.view(), workspace.data());
+        CHECK(mismatches(y.finished(), want) == 0);
+      });
     }
   });
 }
@@ -120,7 +129,7 @@ TEST_CASE("max pooling and its gradient are exact, ties and all") {
   for_each_map_shape([&](std::size_t i, const Shape& s) {
     const kernels::Pool& pool = pools[i % std::size(pools)];
     if (s.h + 2 * pool.pad < pool.kernel || s.w + 2 * pool.pad < pool.kernel) return;
-    INFO(to_string(s), " window ", pool.kernel);
+    const std::string window = "window " + std::to_string(pool.kernel);
     const Shape pooled{s.n, s.c, (s.h + 2 * pool.pad - pool.kernel) / pool.stride + 1,
                        (s.w + 2 * pool.pad - pool.kernel) / pool.stride + 1};
     const Tensor x = random_tensor(s, Fill::integers, 11), dy = random_tensor(pooled, Fill::integers, 12);
@@ -132,12 +141,16 @@ TEST_CASE("max pooling and its gradient are exact, ties and all") {
     const DeviceMap mx(bench, x, at), mdy(bench, dy, at), to(bench, pooled, at), alone(bench, pooled, at),
         gradient(bench, s, at);
     const DeviceArray<int> where(bench, pooled.numel());
-    cuda::max_pool_fwd(bench.stream, mx.read(), to.view(), where.data(), pool);
-    cuda::max_pool_fwd(bench.stream, mx.read(), alone.view(), nullptr, pool);
-    cuda::max_pool_bwd(bench.stream, where.data(), mdy.read(), gradient.view(), pool);
-    CHECK(mismatches(to.finished(), exactly(y)) == 0);
-    CHECK(mismatches(alone.finished(), exactly(y)) == 0);
-    CHECK(mismatches(gradient.finished(), exactly(dx)) == 0);
+    run_case(name_of("pool", "fwd", s).with(window), [&] {
+      cuda::max_pool_fwd(bench.stream, mx.read(), alone.view(), nullptr, pool);
+      CHECK(mismatches(alone.finished(), exactly(y)) == 0);
+    });
+    run_case(name_of("pool", "bwd_x", s).with(window), [&] {
+      cuda::max_pool_fwd(bench.stream, mx.read(), to.view(), where.data(), pool);
+      cuda::max_pool_bwd(bench.stream, where.data(), mdy.read(), gradient.view(), pool);
+      CHECK(mismatches(to.finished(), exactly(y)) == 0);
+      CHECK(mismatches(gradient.finished(), exactly(dx)) == 0);
+    });
   });
 }
 
@@ -153,24 +166,26 @@ TEST_CASE("a window's first NaN is its maximum and takes the gradient; windows i
     cuda::max_pool_bwd(bench.stream, where.data(), dy.read(), dx.view(), pool);
     return std::pair(y.finished(), dx.finished());
   };
-  Tensor x({1, 1, 2, 2});
-  x.data<float>()[1] = x.data<float>()[2] = std::nanf("");
-  x.data<float>()[3] = infinity;
-  const auto [y, dx] = run(x, {1, 1, 1, 1}, {2, 2, 0});
-  CHECK(std::isnan(y.data<float>()[0]));
-  for (index_t i = 0; i < 4; ++i) CHECK(dx.data<float>()[i] == (i == 1 ? 1.F : 0.F));
-
-  Tensor low({1, 1, 1, 2});
-  low.data<float>()[0] = low.data<float>()[1] = -infinity;
-  const auto [most, gradient] = run(low, {1, 1, 3, 4}, {1, 1, 1});
-  for (index_t i = 0; i < 12; ++i) CHECK(most.data<float>()[i] == -infinity);
-  for (index_t i = 0; i < 2; ++i) CHECK(gradient.data<float>()[i] == 1);
+  run_case({"pool", "bwd_x", "NaN", 4}, [&] {
+    Tensor x({1, 1, 2, 2});
+    x.data<float>()[1] = x.data<float>()[2] = std::nanf("");
+    x.data<float>()[3] = infinity;
+    const auto [y, dx] = run(x, {1, 1, 1, 1}, {2, 2, 0});
+    CHECK(std::isnan(y.data<float>()[0]));
+    for (index_t i = 0; i < 4; ++i) CHECK(dx.data<float>()[i] == (i == 1 ? 1.F : 0.F));
+  });
+  run_case({"pool", "bwd_x", "-infinity", 2}, [&] {
+    Tensor low({1, 1, 1, 2});
+    low.data<float>()[0] = low.data<float>()[1] = -infinity;
+    const auto [most, gradient] = run(low, {1, 1, 3, 4}, {1, 1, 1});
+    for (index_t i = 0; i < 12; ++i) CHECK(most.data<float>()[i] == -infinity);
+    for (index_t i = 0; i < 2; ++i) CHECK(gradient.data<float>()[i] == 1);
+  });
 }
 
 TEST_CASE("upsampling and its gradient are exact on whole numbers") {
   for_each_map_shape([&](std::size_t i, const Shape& s) {
     const index_t factor = 1 + static_cast<index_t>(i % 3);
-    INFO(to_string(s), " factor ", factor);
     const Shape large{s.n, s.c, s.h * factor, s.w * factor};
     const Tensor x = random_tensor(s, Fill::integers, 13), dy = random_tensor(large, Fill::integers, 14);
     Tensor y(large), dx(s);
@@ -179,16 +194,20 @@ TEST_CASE("upsampling and its gradient are exact on whole numbers") {
     Bench bench;
     const Placement& at = map_placements[i % 5];
     const DeviceMap mx(bench, x, at), mdy(bench, dy, at), to(bench, large, at), gradient(bench, x, at);
-    cuda::upsample_nearest_fwd(bench.stream, mx.read(), to.view(), factor);
-    cuda::upsample_nearest_bwd(bench.stream, mdy.read(), gradient.view(), factor, Write::add);
-    CHECK(mismatches(to.finished(), exactly(y)) == 0);
-    CHECK(mismatches(gradient.finished(), exactly(sum_of(x, dx))) == 0);
+    const std::string times = "factor " + std::to_string(factor);
+    run_case(name_of("upsample", "fwd", s).with(times), [&] {
+      cuda::upsample_nearest_fwd(bench.stream, mx.read(), to.view(), factor);
+      CHECK(mismatches(to.finished(), exactly(y)) == 0);
+    });
+    run_case(name_of("upsample", "bwd_x", s).with(times), [&] {
+      cuda::upsample_nearest_bwd(bench.stream, mdy.read(), gradient.view(), factor, Write::add);
+      CHECK(mismatches(gradient.finished(), exactly(sum_of(x, dx))) == 0);
+    });
   });
 }
 
 TEST_CASE("batch norm: statistics, application with activation, gradient") {
   for_each_map_shape([](std::size_t i, const Shape& s) {
-    INFO(to_string(s));
     const Act kind = std::array{Act::none, Act::silu, Act::relu, Act::leaky_relu}[i % 4];
     const NormProblem p(s, kind, i % 3 != 2);
     const index_t count = s.n * s.h * s.w;
@@ -201,21 +220,25 @@ TEST_CASE("batch norm: statistics, application with activation, gradient") {
         dbeta(bench, vector, at);
     const DeviceArray<float> workspace(bench, cuda::norm_workspace(s));
     const kernels::fast::Norm norm{gamma.read(), beta.read(), mean.read(), var.read()};
-    cuda::bn_stats(bench.stream, x.read(), mean_out.view(), var_out.view(), workspace.data());
-    cuda::bn_apply(bench.stream, x.read(), norm, y.view(), NormProblem::eps, p.act);
-    cuda::bn_bwd(bench.stream, dy.read(), x.read(), norm, dx.view(), dgamma.view(), dbeta.view(), NormProblem::eps,
-                 p.act, p.batch_stats, workspace.data());
-    CHECK(mismatches(mean_out.finished(), to_the_largest(p.mean, p.mean, 1e-6)) == 0);
-    CHECK(mismatches(var_out.finished(), to_the_largest(p.var, p.var, 2e-6)) == 0);
-    CHECK(mismatches(y.finished(), {p.y, p.y_scale, 2e-6}) == 0);
-    const Tensor gradient = dx.finished();
-    CHECK(mismatches(gradient, to_the_largest(p.dx, p.dx_terms, 1e-5)) == 0);
-    CHECK(mismatches(dgamma.finished(), {p.dgamma, p.dgamma_scale, error_factor(count) + 2e-6}) == 0);
-    CHECK(mismatches(dbeta.finished(), {p.dbeta, p.dbeta_scale, error_factor(count) + 2e-6}) == 0);
-    // In place, and without the gradients of the vectors.
-    cuda::bn_bwd(bench.stream, dy.read(), x.read(), norm, dy.view(), {}, {}, NormProblem::eps, p.act, p.batch_stats,
-                 workspace.data());
-    CHECK(same_bits(dy.finished(), gradient));
+    run_case(name_of("norm", "fwd", s), [&] {
+      cuda::bn_stats(bench.stream, x.read(), mean_out.view(), var_out.view(), workspace.data());
+      cuda::bn_apply(bench.stream, x.read(), norm, y.view(), NormProblem::eps, p.act);
+      CHECK(mismatches(mean_out.finished(), to_the_largest(p.mean, p.mean, 1e-6)) == 0);
+      CHECK(mismatches(var_out.finished(), to_the_largest(p.var, p.var, 2e-6)) == 0);
+      CHECK(mismatches(y.finished(), {p.y, p.y_scale, 2e-6}) == 0);
+    });
+    run_case(name_of("norm", "bwd_x", s), [&] {
+      cuda::bn_bwd(bench.stream, dy.read(), x.read(), norm, dx.view(), dgamma.view(), dbeta.view(), NormProblem::eps,
+                   p.act, p.batch_stats, workspace.data());
+      const Tensor gradient = dx.finished();
+      CHECK(mismatches(gradient, to_the_largest(p.dx, p.dx_terms, 1e-5)) == 0);
+      CHECK(mismatches(dgamma.finished(), {p.dgamma, p.dgamma_scale, error_factor(count) + 2e-6}) == 0);
+      CHECK(mismatches(dbeta.finished(), {p.dbeta, p.dbeta_scale, error_factor(count) + 2e-6}) == 0);
+      // In place, and without the gradients of the vectors.
+      cuda::bn_bwd(bench.stream, dy.read(), x.read(), norm, dy.view(), {}, {}, NormProblem::eps, p.act, p.batch_stats,
+                   workspace.data());
+      CHECK(same_bits(dy.finished(), gradient));
+    });
   });
 }
 
@@ -231,11 +254,13 @@ TEST_CASE("batch norm: planes of several pieces, and a mean of a thousand standa
   const DeviceMap mx(bench, x, {}), m(bench, vector_of(s), {}), v(bench, vector_of(s), {}),
       total(bench, vector_of(s), {});
   const DeviceArray<float> workspace(bench, cuda::norm_workspace(s));
-  cuda::bn_stats(bench.stream, mx.read(), m.view(), v.view(), workspace.data());
-  cuda::channel_sum(bench.stream, mx.read(), total.view(), workspace.data());
-  CHECK(mismatches(m.finished(), relatively(mean, 1e-6)) == 0);
-  CHECK(mismatches(v.finished(), relatively(var, 2e-6)) == 0);
-  CHECK(mismatches(total.finished(), relatively(sum, error_factor(s.n * s.h * s.w))) == 0);
+  run_case(name_of("norm", "fwd", s).with("a large mean"), [&] {
+    cuda::bn_stats(bench.stream, mx.read(), m.view(), v.view(), workspace.data());
+    cuda::channel_sum(bench.stream, mx.read(), total.view(), workspace.data());
+    CHECK(mismatches(m.finished(), relatively(mean, 1e-6)) == 0);
+    CHECK(mismatches(v.finished(), relatively(var, 2e-6)) == 0);
+    CHECK(mismatches(total.finished(), relatively(sum, error_factor(s.n * s.h * s.w))) == 0);
+  });
 }
 
 TEST_CASE("running statistics") {
@@ -253,14 +278,19 @@ TEST_CASE("running statistics") {
     Bench bench;
     const DeviceMap dm(bench, mean, {}), dv(bench, var, {}), rm(bench, mean_in, {}), rv(bench, var_in, {}),
         rt(bench, tracked, {});
-    cuda::bn_running(bench.stream, dm.read(), dv.read(), count, 0.03, rm.read(), rv.read(), rt.read(), rm.view(),
-                     rv.view(), rt.view());
+    const auto run = [&] {
+      cuda::bn_running(bench.stream, dm.read(), dv.read(), count, 0.03, rm.read(), rv.read(), rt.read(), rm.view(),
+                       rv.view(), rt.view());
+    };
     // Momentum, its rest, the unbiased factor, products and a sum: five roundings of terms below 2.
     Tensor twos(s, DType::f64);
     for (index_t i = 0; i < s.c; ++i) twos.data<double>()[i] = 2;
-    CHECK(mismatches(rm.finished(), {want_mean, twos, 5 * 0x1p-24}) == 0);
-    CHECK(mismatches(rv.finished(), {want_var, twos, 5 * 0x1p-24}) == 0);
-    CHECK(mismatches(rt.finished(), exactly(want_tracked)) == 0);
+    run_case(name_of("norm", "fwd", s).with("running statistics of " + std::to_string(count)), [&] {
+      run();
+      CHECK(mismatches(rm.finished(), {want_mean, twos, 5 * 0x1p-24}) == 0);
+      CHECK(mismatches(rv.finished(), {want_var, twos, 5 * 0x1p-24}) == 0);
+      CHECK(mismatches(rt.finished(), exactly(want_tracked)) == 0);
+    });
   }
 }
 
@@ -268,7 +298,6 @@ TEST_CASE("decoding and its gradient are those of the reference") {
   const std::vector<float> anchors{1.25F, 1.625F, 2, 3.75F, 4.125F, 2.875F};
   for (const index_t no : {6, 85})
     for (const Shape& cells : {Shape{1, 1, 1, 1}, Shape{2, 1, 5, 7}, Shape{0, 1, 4, 4}}) {
-      INFO(to_string(cells), " ", no, " numbers");
       const index_t na = 3, first = 5, rows = first + na * cells.h * cells.w + 2;
       const Shape shape{cells.n, na * no, cells.h, cells.w}, table{cells.n, 1, rows, no};
       const Tensor x = random_tensor(shape, Fill::reals, 21), dy = random_tensor(table, Fill::reals, 22);
@@ -286,10 +315,14 @@ TEST_CASE("decoding and its gradient are those of the reference") {
       const DeviceArray<float> device_anchors(bench, anchors);
       const DeviceMap mx(bench, x, {0, false, 1}), mdy(bench, dy, {}), to(bench, before, {0, false, 2}),
           gradient(bench, shape, {0, false, 1});
-      cuda::detect_decode_fwd(bench.stream, mx.read(), device_anchors.data(), na, 16, first, to.view());
-      cuda::detect_decode_bwd(bench.stream, mx.read(), device_anchors.data(), na, 16, first, mdy.read(),
-                              gradient.view());
-      CHECK(mismatches(to.finished(), {y, scale, 8e-7}) == 0);
-      CHECK(mismatches(gradient.finished(), relatively(dx, 0x1p-20)) == 0);
+      run_case(name_of("detect", "fwd", shape), [&] {
+        cuda::detect_decode_fwd(bench.stream, mx.read(), device_anchors.data(), na, 16, first, to.view());
+        CHECK(mismatches(to.finished(), {y, scale, 8e-7}) == 0);
+      });
+      run_case(name_of("detect", "bwd_x", shape), [&] {
+        cuda::detect_decode_bwd(bench.stream, mx.read(), device_anchors.data(), na, 16, first, mdy.read(),
+                                gradient.view());
+        CHECK(mismatches(gradient.finished(), relatively(dx, 0x1p-20)) == 0);
+      });
     }
 }

@@ -1,16 +1,19 @@
-// What this build and this machine have of CUDA.
+// What this build has of CUDA.
 #pragma once
 
-#include <string>
-
+#include "kernels/cuda/entries.hpp"
 #include "kernels/cuda/runtime.hpp"
 
 namespace slimneck::kernels::cuda {
 
-/// The CUDA runtime; null in a build without CUDA.
-[[nodiscard]] const Runtime* built_runtime() noexcept;
+/// Entry points of a device, and kernels for it.
+struct Backend {
+  const Runtime* runtime = nullptr;
+  const Entries* entries = nullptr;
+};
 
-/// Why no plan can run on the device "cuda".
-[[nodiscard]] std::string why_not();
+/// The CUDA runtime and the kernels compiled for it. Throws DeviceError in a build without CUDA. (Tests define another
+/// one, of an emulated device.)
+[[nodiscard]] Backend backend();
 
 }  // namespace slimneck::kernels::cuda

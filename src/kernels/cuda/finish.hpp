@@ -7,7 +7,7 @@ namespace slimneck::kernels::cuda {
 
 /// Where results go; scale, bias and residual may be without data.
 struct Output {
-  Map<float> y;
+  PlacedMap<float> y;
   Vector<const float> scale, bias;
   DeviceActivation act;
   Map<const float> residual;
@@ -22,13 +22,10 @@ struct Output {
   }
 };
 
-inline Output output_of(const View<float>& y, const fast::Finish& finish, Write write) {
-  return {map_of(y),
-          vector_of(finish.scale),
-          vector_of(finish.bias),
-          device_activation(finish.act),
-          map_of(finish.residual),
-          write};
+inline Output output_of(const Half<float>& y, const fast::Finish& finish, Write write) {
+  return {placed_map_of(y),        vector_of(finish.scale),
+          vector_of(finish.bias),  device_activation(finish.act),
+          map_of(finish.residual), write};
 }
 
 }  // namespace slimneck::kernels::cuda

@@ -1,5 +1,7 @@
 #include "kernels/cuda/host.hpp"
 
+#include <algorithm>
+
 namespace slimneck::kernels::cuda {
 
 namespace {
@@ -45,6 +47,12 @@ Context::Context(const Runtime& runtime, int device) : runtime_(&runtime), devic
 
 void Context::select() const { check(runtime_->select(device_), "selecting the device"); }
 
+std::size_t Context::free_memory() const {
+  std::size_t free = 0, total = 0;
+  check(runtime_->free_memory(&free, &total), "asking for memory");
+  return free;
+}
+
 void Context::check(Status status, std::string_view call, std::string_view node) const {
   if (status == 0) return;
   std::string message = "cuda: " + std::string(call);
@@ -68,11 +76,26 @@ Memory::~Memory() {
   if (data_) static_cast<void>(context_->runtime().release(data_));
 }
 
-Stream::Stream(const Context& context) : context_(&context) {
-  context.check(context.runtime().create_stream(&stream_), "creating a stream");
+HostMemory::HostMemory(const Context& context, std::size_t bytes, std::string_view what) : context_(&context) {
+  if (bytes == 0) return;
+  context.check(context.runtime().allocate_host(&data_, bytes),
+                "allocating " + std::to_string(bytes) + " bytes of host memory", what);
+  std::fill_n(data(), bytes, std::byte{0});
 }
 
-Stream::~Stream() { static_cast<void>(context_->runtime().destroy_stream(stream_)); }
+HostMemory::~HostMemory() {
+  if (data_) static_cast<void>(context_->runtime().release_host(data_));
+}
+
+Graph::~Graph() { static_cast<void>(context_->runtime().release_graph(graph_)); }
+
+Stream::Stream(const Context& context, void* given) : context_(&context), owned_(given == nullptr), stream_(given) {
+  if (owned_) context.check(context.runtime().create_stream(&stream_), "creating a stream");
+}
+
+Stream::~Stream() {
+  if (owned_) static_cast<void>(context_->runtime().destroy_stream(stream_));
+}
 
 void Stream::note(Status status, std::string_view call) noexcept {
   if (status != 0 && failure_.status == 0) failure_ = {status, call, node_};
@@ -90,8 +113,36 @@ void Stream::fill(void* memory, int byte, std::size_t bytes) noexcept {
   if (bytes > 0 && failure_.status == 0) note(context_->runtime().fill(memory, byte, bytes, stream_), "filling");
 }
 
+void Stream::select() noexcept {
+  if (failure_.status == 0) note(context_->runtime().select(context_->device()), "selecting the device");
+}
+
+void Stream::launch(const Graph& graph) noexcept {
+  if (failure_.status == 0) note(context_->runtime().launch_graph(graph.handle(), stream_), "launching a graph");
+}
+
+void Stream::begin_capture() {
+  context_->check(context_->runtime().begin_capture(stream_), "capturing a graph", node_);
+}
+
+std::unique_ptr<Graph> Stream::end_capture() {
+  void* handle = nullptr;
+  const Status status = context_->runtime().instantiate(&handle, stream_);
+  std::unique_ptr<Graph> graph;
+  if (status == 0) graph = std::make_unique<Graph>(*context_, handle);
+  note(status, "instantiating a graph");
+  throw_failure();
+  return graph;
+}
+
+void Stream::finish() noexcept { note(context_->runtime().wait(stream_), "waiting"); }
+
 void Stream::wait() {
-  note(context_->runtime().wait(stream_), "waiting");
+  finish();
+  throw_failure();
+}
+
+void Stream::throw_failure() {
   const Failure failure = failure_;
   failure_ = {};
   context_->check(failure.status, failure.call, failure.node);

@@ -1,6 +1,7 @@
 // Maps as device code sees them, and grids that give each thread one element. For .cu files.
 #pragma once
 
+#include "kernels/cuda/half.hpp"
 #include "kernels/cuda/launch.hpp"
 #include "slimneck/kernels.hpp"
 
@@ -36,6 +37,35 @@ Map<T> map_of(const View<T>& v) {
           v.sw};
 }
 
+/// A map whose channels may be those of one half of a shuffled output: where split is not 0, channel c is number
+/// ((first + c) % 2) * split + (first + c) / 2 of what `data` holds.
+template <class T>
+struct PlacedMap : Map<T> {
+  int first, split;
+
+  __device__ __forceinline__ T& operator()(int in, int ic, int ih, int iw, Place place = Place::here()) const {
+    check_index(in, this->n, place);
+    check_index(ic, this->c, place);
+    check_index(ih, this->h, place);
+    check_index(iw, this->w, place);
+    if (split > 0) ic = ((first + ic) & 1) * split + ((first + ic) >> 1);
+    return this->data[in * this->sn + ic * this->sc + ih * this->sh + iw * this->sw];
+  }
+};
+
+template <class T>
+PlacedMap<T> placed_map_of(const View<T>& v) {
+  return {map_of(v), 0, 0};
+}
+
+/// The channels of a half are those of the whole where that is not split, and half of them otherwise.
+template <class T>
+PlacedMap<T> placed_map_of(const Half<T>& h) {
+  PlacedMap<T> map{map_of(h.view), static_cast<int>(h.first), static_cast<int>(h.split)};
+  if (h.split > 0) map.c = static_cast<int>(h.view.shape.c / 2);
+  return map;
+}
+
 /// One number for each channel, 1 x c x 1 x 1.
 template <class T>
 struct Vector {
@@ -52,6 +82,11 @@ struct Vector {
 template <class T>
 Vector<T> vector_of(const View<T>& v) {
   return {v.data, static_cast<int>(v.shape.c), v.sc};
+}
+
+template <class T>
+Vector<const T> readable(const Vector<T>& v) {
+  return {v.data, v.count, v.step};
 }
 
 /// count numbers side by side.
@@ -94,13 +129,17 @@ struct Pixel {
   bool inside;  ///< some threads of the last block of a channel have nothing to do
 };
 
-/// The pixel of this thread of a pixel_grid for maps of this shape.
+/// The pixel of this thread in block `block` of a pixel_grid for maps of this shape.
 template <class T>
-__device__ __forceinline__ Pixel pixel_of(const Map<T>& map) {
+__device__ __forceinline__ Pixel pixel_of(const Map<T>& map, int block) {
   const int pixels = map.h * map.w, tiles = (pixels + threads_x() - 1) / threads_x();
-  const int plane = block_x() / tiles, pixel = (block_x() - plane * tiles) * threads_x() + thread_x();
+  const int plane = block / tiles, pixel = (block - plane * tiles) * threads_x() + thread_x();
   const int n = plane / map.c, h = pixel / map.w;
   return {n, plane - n * map.c, h, pixel - h * map.w, pixel < pixels};
+}
+template <class T>
+__device__ __forceinline__ Pixel pixel_of(const Map<T>& map) {
+  return pixel_of(map, block_x());
 }
 
 /// The position of this thread of a flat_grid.

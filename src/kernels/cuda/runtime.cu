@@ -27,6 +27,10 @@ Status release(void* memory) { return cudaFree(memory); }
 
 Status free_memory(std::size_t* free, std::size_t* total) { return cudaMemGetInfo(free, total); }
 
+Status allocate_host(void** memory, std::size_t bytes) { return cudaMallocHost(memory, bytes); }
+
+Status release_host(void* memory) { return cudaFreeHost(memory); }
+
 /// Nothing waits for, or holds up, the default stream.
 Status create_stream(void** stream) {
   cudaStream_t created = nullptr;
@@ -59,6 +63,27 @@ Status launch(const Launch& l, void* stream) {
                           stream_of(stream));
 }
 
+/// Other threads may allocate and copy meanwhile.
+Status begin_capture(void* stream) {
+  return cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal);
+}
+
+Status instantiate(void** graph, void* stream) {
+  cudaGraph_t captured = nullptr;
+  if (const Status status = cudaStreamEndCapture(stream_of(stream), &captured); status != 0) return status;
+  cudaGraphExec_t executable = nullptr;
+  const Status status = cudaGraphInstantiate(&executable, captured, 0);
+  static_cast<void>(cudaGraphDestroy(captured));
+  *graph = executable;
+  return status;
+}
+
+Status launch_graph(void* graph, void* stream) {
+  return cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream_of(stream));
+}
+
+Status release_graph(void* graph) { return cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
 const char* error_name(Status status) { return cudaGetErrorName(static_cast<cudaError_t>(status)); }
 
 const char* error_text(Status status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }
@@ -66,10 +91,18 @@ const char* error_text(Status status) { return cudaGetErrorString(static_cast<cu
 }  // namespace
 
 const Runtime& toolkit_runtime() noexcept {
-  static const Runtime table{
-      CUDART_VERSION, SLIMNECK_CUDA_LOWEST, driver_version, device_count,   describe, select, allocate,
-      release,        free_memory,          create_stream,  destroy_stream, wait,     copy,   fill,
-      launch,         error_name,           error_text};
+  static const Runtime table{CUDART_VERSION, SLIMNECK_CUDA_LOWEST,
+                             driver_version, device_count,
+                             describe,       select,
+                             allocate,       release,
+                             free_memory,    allocate_host,
+                             release_host,   create_stream,
+                             destroy_stream, wait,
+                             copy,           fill,
+                             launch,         begin_capture,
+                             instantiate,    launch_graph,
+                             release_graph,  error_name,
+                             error_text};
   return table;
 }
 

@@ -36,8 +36,8 @@ struct DeviceInfo {
 
 enum class Direction : std::uint8_t { to_device, to_host, on_device };
 
-/// Streams are opaque pointers. Copies, fills and launches are queued on a stream and may report failures of earlier
-/// work. Host memory of a copy must stay until the stream was waited for.
+/// Streams and graphs are opaque pointers. Copies, fills and launches are queued on a stream and may report failures of
+/// earlier work. Host memory of a copy must stay until the stream was waited for.
 struct Runtime {
   int version = 0;              ///< of CUDA: 13000 for 13.0
   int lowest_architecture = 0;  ///< that kernels were compiled for
@@ -50,6 +50,8 @@ struct Runtime {
   Status (*allocate)(void** memory, std::size_t bytes);
   Status (*release)(void* memory);
   Status (*free_memory)(std::size_t* free, std::size_t* total);
+  Status (*allocate_host)(void** memory, std::size_t bytes);  ///< that copies reach without a detour
+  Status (*release_host)(void* memory);
 
   Status (*create_stream)(void** stream);
   Status (*destroy_stream)(void* stream);
@@ -57,6 +59,12 @@ struct Runtime {
   Status (*copy)(void* to, const void* from, std::size_t bytes, Direction direction, void* stream);
   Status (*fill)(void* memory, int byte, std::size_t bytes, void* stream);
   Status (*launch)(const Launch& launch, void* stream);
+
+  /// What is queued from here on is noted instead, until `instantiate` makes a graph of it that can be run many times.
+  Status (*begin_capture)(void* stream);
+  Status (*instantiate)(void** graph, void* stream);
+  Status (*launch_graph)(void* graph, void* stream);
+  Status (*release_graph)(void* graph);
 
   const char* (*error_name)(Status status);  ///< "cudaErrorMemoryAllocation"
   const char* (*error_text)(Status status);  ///< "out of memory"

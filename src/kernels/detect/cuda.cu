@@ -1,9 +1,11 @@
-// One level of the detection head: from logits x[n, a*no + k, i, j] to rows of boxes, with s_k = sigmoid(x_k):
+// The detection head, of each level from logits x[n, a*no + k, i, j] to rows of boxes, with s_k = sigmoid(x_k):
 //
 //   row = first + (a h + i) w + j
 //   y[row] = ((2 s0 - 0.5 + j) stride, (2 s1 - 0.5 + i) stride, (2 s2)^2 aw stride, (2 s3)^2 ah stride, s4, s5, ...)
 //
 // and dx_k = dy_k dy_k/ds s (1 - s).
+#include <limits>
+
 #include "kernels/cuda/activation.hpp"
 #include "kernels/cuda/kernels.hpp"
 
@@ -14,6 +16,17 @@ namespace {
 struct Level {
   int no, first;
   float stride;
+};
+
+/// A level among others, whose blocks begin at `block` of the grid.
+struct LevelOfMany {
+  Map<const float> x;
+  Vector<const float> anchors;
+  Level level;
+  int block;
+};
+struct Levels {
+  LevelOfMany items[detect_levels];
 };
 
 struct Decoded {
@@ -52,6 +65,18 @@ __global__ void decode_forward(Map<const float> x, Vector<const float> anchors, 
   y(p.n, 0, e.row, e.k) = decode(x(p.n, p.c, p.h, p.w), p, e.k, anchors, level).value;
 }
 
+/// As decode_forward; each block belongs to one level.
+__global__ void decode_levels(Levels levels, Map<float> y) {
+  LevelOfMany own = levels.items[0];
+#pragma unroll
+  for (std::size_t i = 1; i < detect_levels; ++i)
+    if (block_x() >= levels.items[i].block) own = levels.items[i];
+  const Pixel p = pixel_of(own.x, block_x() - own.block);
+  if (!p.inside) return;
+  const Entry e = entry_of(own.x, p, own.level);
+  y(p.n, 0, e.row, e.k) = decode(own.x(p.n, p.c, p.h, p.w), p, e.k, own.anchors, own.level).value;
+}
+
 __global__ void decode_backward(Map<const float> x, Vector<const float> anchors, Level level, Map<const float> dy,
                                 Map<float> dx) {
   const Pixel p = pixel_of(x);
@@ -71,6 +96,26 @@ void detect_decode_fwd(Stream& stream, View<const float> x, const float* anchors
   if (is_empty(x.shape)) return;
   launch(stream, "detect_decode_fwd", decode_forward, pixel_grid(x.shape), map_of(x), vector_of(anchors, 2 * na),
          level_of(x.shape, na, stride, first), map_of(y));
+}
+
+void detect_decode_levels(Stream& stream, std::span<const View<const float>> levels, const float* anchors, index_t na,
+                          std::span<const index_t> strides, View<float> y) noexcept {
+  constexpr unsigned threads = block_threads;
+  constexpr int nowhere = std::numeric_limits<int>::max();
+  Levels all{};
+  unsigned blocks = 0;
+  index_t first = 0;
+  for (std::size_t i = 0; i < detect_levels; ++i) {
+    all.items[i].block = i < levels.size() ? static_cast<int>(blocks) : nowhere;
+    if (i >= levels.size()) continue;
+    const Shape& s = levels[i].shape;
+    all.items[i].x = map_of(levels[i]);
+    all.items[i].anchors = vector_of(anchors + static_cast<index_t>(i) * 2 * na, 2 * na);
+    all.items[i].level = level_of(s, na, static_cast<double>(strides[i]), first);
+    blocks += ceil_div(s.h * s.w, threads) * static_cast<unsigned>(s.n * s.c);
+    first += na * s.h * s.w;
+  }
+  if (blocks > 0) launch(stream, "detect_decode_levels", decode_levels, Grid{{blocks}, {threads}}, all, map_of(y));
 }
 
 void detect_decode_bwd(Stream& stream, View<const float> x, const float* anchors, index_t na, double stride,

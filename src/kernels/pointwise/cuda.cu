@@ -38,6 +38,11 @@ __global__ void by_pixels(F f, Map<const float> a, Map<const float> b, Map<float
   put(y(p.n, p.c, p.h, p.w), f(a(p.n, p.c, p.h, p.w), second), write);
 }
 
+__global__ void zeros(Map<float> y) {
+  const Pixel p = pixel_of(y);
+  if (p.inside) y(p.n, p.c, p.h, p.w) = 0;
+}
+
 /// Four numbers per thread; the last threads take what no vector is left for.
 template <class F>
 __global__ void by_vectors(F f, const float* a, const float* b, float* y, index_t count, Write write) {
@@ -92,6 +97,10 @@ void add(Stream& stream, View<const float> a, View<const float> b, View<float> y
 
 void copy(Stream& stream, View<const float> x, View<float> y, Write write) noexcept {
   run(stream, "copy", Same{}, x, {}, y, write);
+}
+
+void fill_zero(Stream& stream, View<float> y) noexcept {
+  if (!is_empty(y.shape)) launch(stream, "fill_zero", zeros, pixel_grid(y.shape), map_of(y));
 }
 
 }  // namespace slimneck::kernels::cuda

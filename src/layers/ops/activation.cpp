@@ -1,4 +1,5 @@
 // Activations. One backward op serves them all; it reads the activation's input.
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -55,11 +56,26 @@ Lowering lower(const LowerContext& c) {
   });
 }
 
+template <Act kind>
+Lowering lower_cuda(const LowerContext&) {
+  return lower_to_cuda("act_fwd", [](const KernelCall& k) {
+    cuda(k).act_fwd(*k.stream, k.in<float>(0), k.out<float>(0), activation_of(*k.attributes, kind),
+                    kernels::Write::set);
+  });
+}
+
 constexpr std::size_t x_or_dy[] = {1, 0};
 
 Lowering lower_bwd(const LowerContext& c) {
   return lower_in_blocks(c, "act_bwd", [](const KernelCall& k) {
     run_fast(k, activation_attribute(*k.attributes), &kernels::Kernels::act_bwd);
+  });
+}
+
+Lowering lower_bwd_cuda(const LowerContext&) {
+  return lower_to_cuda("act_bwd", [](const KernelCall& k) {
+    cuda(k).act_bwd(*k.stream, k.in<float>(0), k.in<float>(1), k.out<float>(0), activation_attribute(*k.attributes),
+                    kernels::Write::set);
   });
 }
 
@@ -80,6 +96,7 @@ constexpr OpDef define(std::string_view name) {
   op.gradient = gradient<kind>;
   op.recompute = run_again;
   op.lower = lower<kind>;
+  op.lower_cuda = lower_cuda<kind>;
   op.cases = cases;
   return op;
 }
@@ -112,6 +129,7 @@ const OpDef act_bwd{
       kernels::act_bwd<T>(k.in<T>(0), k.in<T>(1), k.out<T>(0), activation_attribute(*k.attributes));
     }),
     .lower = lower_bwd,
+    .lower_cuda = lower_bwd_cuda,
 };
 
 }  // namespace slimneck::ops

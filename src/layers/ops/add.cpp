@@ -1,5 +1,6 @@
 // Elementwise sum: residual connections, and the gradient of a fan-out.
 #include "graph/provided.hpp"
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -36,6 +37,12 @@ const OpDef add{
         [](const LowerContext& c) {
           return lower_in_blocks(c, "map_add",
                                  [](const KernelCall& k) { kernels::kernels_of(k.target.isa)->map_add(pointwise(k)); });
+        },
+    .lower_cuda =
+        [](const LowerContext&) {
+          return lower_to_cuda("add", [](const KernelCall& k) {
+            cuda(k).add(*k.stream, k.in<float>(0), k.in<float>(1), k.out<float>(0), kernels::Write::set);
+          });
         },
     .cases = []() -> std::vector<OpCase> {
       return {{"map", {{2, 3, 2, 3}, {2, 3, 2, 3}}, {}}};

@@ -1,6 +1,7 @@
 // Batch normalisation. A model has one op; inference runs it with the running statistics. In training a batch is a
 // barrier, so it becomes three ops (rewrites/expand_batch_norm.cpp): bn_stats, bn_apply, bn_running. A batch in parts
 // has more of them: shared_batch_norm.cpp.
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -132,6 +133,35 @@ Lowering lower_stats(const LowerContext& c) {
   return lower_in_blocks(c, "bn_moments", run_stats, kernels::bn_workspace(b.n, b.blocks, b.h, b.w, x.block));
 }
 
+// ---- CUDA ----
+/// Statistics in input `mean` and the next one, parameters in `gamma` and the next one.
+template <std::size_t mean, std::size_t gamma>
+Lowering lower_apply_cuda(const LowerContext&) {
+  return lower_to_cuda("bn_apply", [](const KernelCall& k) {
+    cuda_norm(k, k.in<float>(0), k.in<float>(mean), k.in<float>(mean + 1), gamma, k.out<float>(0), {});
+  });
+}
+
+Lowering lower_stats_cuda(const LowerContext& c) {
+  const auto run = [](const KernelCall& k) {
+    cuda(k).bn_stats(*k.stream, k.in<float>(0), k.out<float>(0), k.out<float>(1), static_cast<float*>(k.workspace));
+  };
+  return lower_to_cuda("bn_stats", run, c.target.cuda->norm_workspace(c.inputs[0].shape));
+}
+
+Lowering lower_running_cuda(const LowerContext&) {
+  return lower_to_cuda("bn_running", [](const KernelCall& k) {
+    cuda(k).bn_running(*k.stream, k.in<float>(0), k.in<float>(1), k.attributes->integer("count"),
+                       k.attributes->real("momentum"), k.in<float>(2), k.in<float>(3), k.in<float>(4), k.out<float>(0),
+                       k.out<float>(1), k.out<float>(2));
+  });
+}
+
+Lowering lower_bwd_cuda(const LowerContext& c) {
+  const auto run = [](const KernelCall& k) { cuda_norm_bwd(k, {}, k.attributes->integer("batch_stats") != 0); };
+  return lower_to_cuda("bn_bwd", run, c.target.cuda->norm_workspace(c.inputs[1].shape));
+}
+
 std::vector<OpCase> cases() {
   const Shape v{1, 3, 1, 1};
   return {{"map", {{2, 3, 4, 3}, v, v, v, v, {1, 1, 1, 1}}, {}}};
@@ -152,6 +182,7 @@ const OpDef batch_norm{
     }),
     .gradient = [](GradientContext& g) { emit_bwd(g, g.input(3), g.input(4), 1, false); },
     .lower = lower,
+    .lower_cuda = lower_apply_cuda<3, 1>,
     .cases = cases,
 };
 
@@ -180,6 +211,7 @@ const OpDef bn_stats{
     .reference =
         Reference::of([]<class T>(const KernelCall& k) { kernels::bn_stats<T>(k.in<T>(0), k.out<T>(0), k.out<T>(1)); }),
     .lower = lower_stats,
+    .lower_cuda = lower_stats_cuda,
 };
 
 /// x, mean, var, gamma, beta -> y, where mean, var = bn_stats(x): the gradient in x includes the way through them.
@@ -203,6 +235,7 @@ const OpDef bn_apply{
         },
     .recompute = run_again,
     .lower = lower_apply,
+    .lower_cuda = lower_apply_cuda<1, 3>,
 };
 
 /// mean, var, running mean, running var, tracked -> their new values. The only writer of running state.
@@ -215,6 +248,7 @@ const OpDef bn_running{
       kernels::bn_running<T>(k.in<T>(0), k.in<T>(1), k.attributes->integer("count"), k.attributes->real("momentum"),
                              k.in<T>(2), k.in<T>(3), k.in<T>(4), k.out<T>(0), k.out<T>(1), k.out<T>(2));
     }),
+    .lower_cuda = lower_running_cuda,
 };
 
 const OpDef bn_bwd{
@@ -229,6 +263,7 @@ const OpDef bn_bwd{
                          k.out<T>(2), k.attributes->real("eps"), k.attributes->integer("batch_stats") != 0);
     }),
     .lower = lower_bwd,
+    .lower_cuda = lower_bwd_cuda,
 };
 
 }  // namespace slimneck::ops

@@ -1,7 +1,7 @@
 // Convolution and its two adjoints. Dense, grouped and depthwise are one op; they differ in the channel maps that they
 // can work under: dense reads and writes any, depthwise ties input to output, grouped needs the identity.
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
-#include "layers/ops/geometry.hpp"
 
 namespace slimneck::ops {
 
@@ -168,6 +168,56 @@ Lowering lower_sum(const LowerContext& c) {
   return l;
 }
 
+// ---- CUDA ----
+CudaConv cuda_fwd(const Target& target, const Attributes& a, std::span<const AnyView> in,
+                  std::span<const AnyView> out) {
+  return {target, a, in[0].shape, in[1].shape, out[0].shape};
+}
+
+Lowering lower_cuda(const LowerContext& c) {
+  return cuda_fwd(c.target, *c.attributes, c.inputs, c.outputs).lowering(c, [](const KernelCall& k) {
+    kernels::fast::Finish finish;
+    if (k.inputs.size() == 3) finish.bias = k.in<float>(2);
+    cuda_fwd(k.target, *k.attributes, k.inputs, k.outputs).forward(k, k.out<float>(0), finish);
+  });
+}
+
+CudaConv cuda_bwd_x(const Target& target, const Attributes& a, std::span<const AnyView> in,
+                    std::span<const AnyView> out) {
+  return {target, a, out[0].shape, in[1].shape, in[0].shape};
+}
+
+/// Adds to the summand, which most often lies where the result belongs.
+Lowering lower_bwd_x_cuda(const LowerContext& c) {
+  const CudaConv conv = cuda_bwd_x(c.target, *c.attributes, c.inputs, c.outputs);
+  const auto run = [](const KernelCall& k) {
+    const bool add = k.inputs.size() > 2;
+    if (add && k.inputs[2].data != k.outputs[0].data)
+      cuda(k).copy(*k.stream, k.in<float>(2), k.out<float>(0), kernels::Write::set);
+    cuda_bwd_x(k.target, *k.attributes, k.inputs, k.outputs).data(k, add ? kernels::Write::add : kernels::Write::set);
+  };
+  return lower_to_cuda(conv.data_name(), run, conv.workspace());
+}
+
+CudaConv cuda_bwd_w(const Target& target, const Attributes& a, std::span<const AnyView> in,
+                    std::span<const AnyView> out) {
+  return {target, a, in[0].shape, out[0].shape, in[1].shape};
+}
+
+Lowering lower_bwd_w_cuda(const LowerContext& c) {
+  const CudaConv conv = cuda_bwd_w(c.target, *c.attributes, c.inputs, c.outputs);
+  const auto run = [](const KernelCall& k) { cuda_bwd_w(k.target, *k.attributes, k.inputs, k.outputs).weights(k); };
+  return lower_to_cuda(conv.weights_name(), run, conv.workspace());
+}
+
+Lowering lower_sum_cuda(const LowerContext& c) {
+  const auto run = [](const KernelCall& k) {
+    cuda(k).channel_sum(*k.stream, k.in<float>(0), k.out<float>(0), static_cast<float*>(k.workspace),
+                        kernels::Write::set);
+  };
+  return lower_to_cuda("channel_sum", run, c.target.cuda->norm_workspace(c.inputs[0].shape));
+}
+
 std::vector<OpCase> cases() {
   return {
       {"1x1", {{2, 5, 4, 3}, {7, 5, 1, 1}, {1, 7, 1, 1}}, {}},
@@ -209,6 +259,7 @@ const OpDef conv2d{
     }),
     .gradient = gradient,
     .lower = lower,
+    .lower_cuda = lower_cuda,
     .cases = cases,
 };
 
@@ -230,6 +281,7 @@ const OpDef conv2d_bwd_x{
     }),
     .workspace = [](const Attributes&, Shapes in) { return in.size() > 2 ? in[2].numel() : 0; },
     .lower = lower_bwd_x,
+    .lower_cuda = lower_bwd_x_cuda,
 };
 
 const OpDef conv2d_bwd_w{
@@ -243,6 +295,7 @@ const OpDef conv2d_bwd_w{
       kernels::conv2d_bwd_w<T>(k.in<T>(0), k.in<T>(1), dw, geometry(*k.attributes, k.in<T>(0).shape.c, dw.shape.c));
     }),
     .lower = lower_bwd_w,
+    .lower_cuda = lower_bwd_w_cuda,
 };
 
 const OpDef channel_sum{
@@ -255,6 +308,7 @@ const OpDef channel_sum{
     .cost = cost_sum,
     .reference = Reference::of([]<class T>(const KernelCall& k) { kernels::channel_sum<T>(k.in<T>(0), k.out<T>(0)); }),
     .lower = lower_sum,
+    .lower_cuda = lower_sum_cuda,
 };
 
 }  // namespace slimneck::ops

@@ -3,6 +3,7 @@
 //   inference: x, w, scale, bias [, r] -> y = act(conv(x, w) scale + bias) [+ r]; bn_fold makes scale and bias
 //   training:  x, w, gamma, beta            -> y, z = conv(x, w), mean(z), var(z); z and its statistics serve backward
 #include "layers/ops/composite.hpp"
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -153,6 +154,48 @@ Lowering lower_bwd(const LowerContext& c) {
       norm_bwd_workspace(c.inputs[1]));
 }
 
+// ---- CUDA ----
+/// In inference z is y itself.
+CudaConv cuda_conv(const Target& target, const Attributes& a, std::span<const AnyView> in,
+                   std::span<const AnyView> out) {
+  return {target, a, in[0].shape, in[1].shape, out[0].shape};
+}
+
+void run_cuda(const KernelCall& k) {
+  const kernels::Activation act = activation_attribute(*k.attributes);
+  kernels::fast::Finish finish{k.in<float>(2), k.in<float>(3), act, {}};
+  if (k.inputs.size() > 4) finish.residual = k.in<float>(4);
+  cuda_conv(k.target, *k.attributes, k.inputs, k.outputs).forward(k, k.out<float>(0), finish);
+}
+
+void run_cuda_train(const KernelCall& k) {
+  const auto y = k.out<float>(0), z = k.out<float>(1), mean = k.out<float>(2), var = k.out<float>(3);
+  cuda_conv(k.target, *k.attributes, k.inputs, k.outputs).forward(k, z, {});
+  cuda(k).bn_stats(*k.stream, z, mean, var, static_cast<float*>(k.workspace));
+  cuda_norm(k, z, mean, var, 2, y, activation_attribute(*k.attributes));
+}
+
+/// The two work areas are used one after the other.
+Lowering lower_cuda(const LowerContext& c) {
+  const CudaConv conv = cuda_conv(c.target, *c.attributes, c.inputs, c.outputs);
+  if (c.attributes->integer("train") == 0) return conv.lowering(c, run_cuda);
+  Lowering l = conv.lowering(c, run_cuda_train);
+  l.workspace = std::max(l.workspace, c.target.cuda->norm_workspace(c.outputs[0].shape));
+  return l;
+}
+
+Lowering lower_norm_cuda(const LowerContext&) {
+  return lower_to_cuda("bn_apply", [](const KernelCall& k) {
+    cuda_norm(k, k.in<float>(0), k.in<float>(1), k.in<float>(2), 3, k.out<float>(0),
+              activation_attribute(*k.attributes));
+  });
+}
+
+Lowering lower_bwd_cuda(const LowerContext& c) {
+  const auto run = [](const KernelCall& k) { cuda_norm_bwd(k, activation_attribute(*k.attributes), true); };
+  return lower_to_cuda("bn_bwd", run, c.target.cuda->norm_workspace(c.inputs[1].shape));
+}
+
 void gradient(GradientContext& g) {
   require_training_form(g.attributes());
   if (!g.gradient().valid()) return;
@@ -176,6 +219,7 @@ const OpDef conv_bn_act{
     .gradient = gradient,
     .recompute = recompute,
     .lower = lower,
+    .lower_cuda = lower_cuda,
     .cases = []() -> std::vector<OpCase> {
       const Shape v{1, 4, 1, 1};
       return {{"3x3_s2_silu",
@@ -208,6 +252,7 @@ const OpDef bn_act{
       norm_act<T>(k.in<T>(0), k.in<T>(1), k.in<T>(2), k.in<T>(3), k.in<T>(4), k.out<T>(0), *k.attributes);
     }),
     .lower = lower_norm,
+    .lower_cuda = lower_norm_cuda,
 };
 
 /// dy, z, mean, var, gamma, beta -> dz, dgamma, dbeta for y = act(bn(z)).
@@ -232,6 +277,7 @@ const OpDef bn_act_bwd{
     }),
     .workspace = [](const Attributes&, Shapes in) { return in[0].numel(); },
     .lower = lower_bwd,
+    .lower_cuda = lower_bwd_cuda,
 };
 
 }  // namespace slimneck::ops

@@ -1,6 +1,8 @@
 // YOLOv5's decoding of raw heads into boxes in pixels, all levels into one list of rows.
+#include <array>
 #include <iterator>
 
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -74,6 +76,31 @@ Lowering lower(const LowerContext& c) {
   return l;
 }
 
+/// All levels at once where there are not too many.
+void run_cuda(const KernelCall& k) {
+  std::array<View<const float>, kernels::cuda::detect_levels> levels;
+  const std::size_t count = k.inputs.size() - 1;
+  if (count <= levels.size()) {
+    for (std::size_t i = 0; i < count; ++i) levels[i] = k.in<float>(1 + i);
+    const std::vector<index_t>& strides = k.attributes->list("strides");
+    return cuda(k).detect_decode_levels(*k.stream, std::span(levels).first(count), k.in<float>(0).data,
+                                        k.attributes->integer("na"), strides, k.out<float>(0));
+  }
+  for_levels<float>(k, 1, k.inputs.size() - 1, k.in<float>(0).data,
+                    [&](std::size_t i, const float* anchors, double stride, index_t row) {
+                      cuda(k).detect_decode_fwd(*k.stream, k.in<float>(1 + i), anchors, k.attributes->integer("na"),
+                                                stride, row, k.out<float>(0));
+                    });
+}
+
+void run_bwd_cuda(const KernelCall& k) {
+  for_levels<float>(k, 2, k.inputs.size() - 2, k.in<float>(1).data,
+                    [&](std::size_t i, const float* anchors, double stride, index_t row) {
+                      cuda(k).detect_decode_bwd(*k.stream, k.in<float>(2 + i), anchors, k.attributes->integer("na"),
+                                                stride, row, k.in<float>(0), k.out<float>(i));
+                    });
+}
+
 /// Up to eight heads are read where they lie; more need plain memory.
 std::string_view maps(const Attributes&, Shapes in) {
   constexpr std::string_view of_levels[] = {
@@ -125,6 +152,7 @@ const OpDef detect_decode{
           for (std::size_t i = 1; i < g.inputs(); ++i) g.contribute(i, {bwd.node, static_cast<int>(i) - 1});
         },
     .lower = lower,
+    .lower_cuda = [](const LowerContext&) { return lower_to_cuda("detect_decode_fwd", run_cuda); },
     .cases = cases,
 };
 
@@ -144,6 +172,7 @@ const OpDef detect_decode_bwd{
                       kernels::detect_decode_bwd<T>(k.in<T>(2 + i), anchors, na, s, row, k.in<T>(0), k.out<T>(i));
                     });
     }),
+    .lower_cuda = [](const LowerContext&) { return lower_to_cuda("detect_decode_bwd", run_bwd_cuda); },
 };
 
 }  // namespace slimneck::ops

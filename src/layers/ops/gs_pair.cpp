@@ -4,6 +4,7 @@
 //   training:  x, w1, gamma1, beta1, w2, gamma2, beta2 -> a, b, z1, mean1, var1, z2, mean2, var2
 #include "kernels/gsconv/gsconv.hpp"
 #include "layers/ops/composite.hpp"
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -208,6 +209,54 @@ Lowering lower_bwd(const LowerContext& c) {
   return l;
 }
 
+// ---- CUDA ----
+void run_cuda_infer(const KernelCall& k) {
+  const auto x = k.in<float>(0), w1 = k.in<float>(1);
+  const kernels::Activation act = activation_attribute(*k.attributes);
+  cuda(k).gs_pair_infer(*k.stream, x, w1, {k.in<float>(2), k.in<float>(3), act, {}}, k.in<float>(w2),
+                        {k.in<float>(5), k.in<float>(6), act, {}}, k.out<float>(0), k.out<float>(1),
+                        geometry(*k.attributes, x.shape.c, w1.shape.c), static_cast<float*>(k.workspace));
+}
+
+void run_cuda_train(const KernelCall& k) {
+  const auto x = k.in<float>(0), w1 = k.in<float>(1);
+  const kernels::fast::PairWeights weights{
+      w1, {k.in<float>(2), k.in<float>(3), {}, {}}, k.in<float>(w2), {k.in<float>(5), k.in<float>(6), {}, {}}};
+  const kernels::fast::PairSaved<float> saved{k.out<float>(2), k.out<float>(3), k.out<float>(4),
+                                              k.out<float>(5), k.out<float>(6), k.out<float>(7)};
+  cuda(k).gs_pair_train(
+      *k.stream, x, weights, k.out<float>(0), k.out<float>(1), saved,
+      {geometry(*k.attributes, x.shape.c, w1.shape.c), activation_attribute(*k.attributes), k.attributes->real("eps")},
+      static_cast<float*>(k.workspace));
+}
+
+Lowering lower_cuda(const LowerContext& c) {
+  const Shape &x = c.inputs[0].shape, &w1 = c.inputs[1].shape;
+  const index_t workspace =
+      c.target.cuda->gs_pair_workspace(x, w1, c.inputs[w2].shape, geometry(*c.attributes, x.c, w1.c));
+  return c.attributes->integer("train") != 0 ? lower_to_cuda("gs_pair_train", run_cuda_train, workspace)
+                                             : lower_to_cuda("gs_pair_infer", run_cuda_infer, workspace);
+}
+
+void run_cuda_bwd(const KernelCall& k) {
+  const kernels::fast::PairWeights weights{
+      {}, {k.in<float>(8), k.in<float>(9), {}, {}}, k.in<float>(10), {k.in<float>(11), k.in<float>(12), {}, {}}};
+  const kernels::fast::PairSaved<const float> saved{k.in<float>(2), k.in<float>(3), k.in<float>(4),
+                                                    k.in<float>(5), k.in<float>(6), k.in<float>(7)};
+  const kernels::fast::PairGradients gradients{
+      {}, {}, k.out<float>(1), k.out<float>(2), k.out<float>(3), k.out<float>(4), k.out<float>(5)};
+  cuda(k).gs_pair_bwd(*k.stream, k.in<float>(0), k.in<float>(1), weights, saved, k.out<float>(0), gradients,
+                      {{}, activation_attribute(*k.attributes), k.attributes->real("eps")},
+                      static_cast<float*>(k.workspace), kernels::Write::set);
+}
+
+/// Scratch memory as for a 1x1 convolution in front of it.
+Lowering lower_bwd_cuda(const LowerContext& c) {
+  const Shape& z = c.inputs[2].shape;
+  return lower_to_cuda("gs_pair_bwd", run_cuda_bwd,
+                       c.target.cuda->gs_pair_workspace(z, {z.c, z.c, 1, 1}, c.inputs[10].shape, {}));
+}
+
 void gradient(GradientContext& g) {
   require_training_form(g.attributes());
   const Value bwd = g.emit(gs_pair_bwd,
@@ -273,6 +322,7 @@ const OpDef gs_pair{
     .gradient = gradient,
     .recompute = recompute,
     .lower = lower,
+    .lower_cuda = lower_cuda,
     .cases = []() -> std::vector<OpCase> {
       const Shape v{1, 4, 1, 1};
       return {{"1x1_mish",
@@ -290,6 +340,7 @@ const OpDef gs_pair_bwd{
     .name = "gs_pair_bwd",
     .attributes = norm_act_attributes,
     .stands_for = "act_bwd bn_bwd, depthwise conv2d_bwd_x conv2d_bwd_w, act_bwd bn_bwd",
+    .apart_on_cuda = true,
     .in_place = db_alone,
     .infer = infer_bwd,
     .maps = [](const Attributes&, Shapes) -> std::string_view {
@@ -306,6 +357,7 @@ const OpDef gs_pair_bwd{
     .reference = Reference::of([]<class T>(const KernelCall& k) { run_bwd<T>(k); }),
     .workspace = [](const Attributes&, Shapes in) { return in[2].numel(); },
     .lower = lower_bwd,
+    .lower_cuda = lower_bwd_cuda,
 };
 
 }  // namespace slimneck::ops

@@ -1,4 +1,5 @@
 // Max pooling with a square window.
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -84,6 +85,28 @@ Lowering lower_bwd(const LowerContext& c) {
   return lower_in_blocks(c, "max_pool_bwd", run_fast_bwd, count.taken());
 }
 
+// ---- CUDA ----
+Lowering lower_cuda(const LowerContext&) {
+  return lower_to_cuda("max_pool_fwd", [](const KernelCall& k) {
+    cuda(k).max_pool_fwd(*k.stream, k.in<float>(0), k.out<float>(0), nullptr, window(*k.attributes),
+                         kernels::Write::set);
+  });
+}
+
+/// The forward again, for the positions of the maxima.
+void run_bwd_cuda(const KernelCall& k) {
+  const auto x = k.in<float>(0), dy = k.in<float>(1);
+  const View<float> y(static_cast<float*>(k.workspace), dy.shape);
+  auto* where = reinterpret_cast<int*>(y.data + dy.shape.numel());
+  cuda(k).max_pool_fwd(*k.stream, x, y, where, window(*k.attributes), kernels::Write::set);
+  cuda(k).max_pool_bwd(*k.stream, where, dy, k.out<float>(0), window(*k.attributes), kernels::Write::set);
+}
+
+Lowering lower_bwd_cuda(const LowerContext& c) {
+  static_assert(sizeof(int) == sizeof(float));
+  return lower_to_cuda("max_pool_bwd", run_bwd_cuda, 2 * c.inputs[1].shape.numel());
+}
+
 }  // namespace
 
 const OpDef max_pool{
@@ -106,6 +129,7 @@ const OpDef max_pool{
         },
     .recompute = run_again,
     .lower = [](const LowerContext& c) { return lower_in_blocks(c, "max_pool_fwd", run_fast); },
+    .lower_cuda = lower_cuda,
     .cases = []() -> std::vector<OpCase> {
       return {{"k5", {{2, 2, 6, 5}}, {{"kernel", index_t{5}}, {"pad", index_t{2}}}},
               {"k2s2", {{1, 3, 6, 4}}, {{"kernel", index_t{2}}, {"stride", index_t{2}}}}};
@@ -127,6 +151,7 @@ const OpDef max_pool_bwd{
       kernels::max_pool_bwd<T>(k.in<T>(0), k.in<T>(1), k.out<T>(0), window(*k.attributes));
     }),
     .lower = lower_bwd,
+    .lower_cuda = lower_bwd_cuda,
 };
 
 }  // namespace slimneck::ops

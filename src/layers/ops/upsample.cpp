@@ -1,4 +1,5 @@
 // Nearest upsampling by a whole factor; its gradient is the sum over each square.
+#include "layers/ops/cuda.hpp"
 #include "layers/ops/fast.hpp"
 
 namespace slimneck::ops {
@@ -33,6 +34,20 @@ Lowering lower_bwd(const LowerContext& c) {
                          [](const KernelCall& k) { run_fast(k, k.outputs[0], &kernels::Kernels::upsample_bwd); });
 }
 
+Lowering lower_cuda(const LowerContext&) {
+  return lower_to_cuda("upsample_nearest_fwd", [](const KernelCall& k) {
+    cuda(k).upsample_nearest_fwd(*k.stream, k.in<float>(0), k.out<float>(0), k.attributes->integer("factor"),
+                                 kernels::Write::set);
+  });
+}
+
+Lowering lower_bwd_cuda(const LowerContext&) {
+  return lower_to_cuda("upsample_nearest_bwd", [](const KernelCall& k) {
+    cuda(k).upsample_nearest_bwd(*k.stream, k.in<float>(0), k.out<float>(0), k.attributes->integer("factor"),
+                                 kernels::Write::set);
+  });
+}
+
 }  // namespace
 
 const OpDef upsample{
@@ -60,6 +75,7 @@ const OpDef upsample{
         },
     .recompute = run_again,
     .lower = lower,
+    .lower_cuda = lower_cuda,
     .cases = []() -> std::vector<OpCase> {
       return {{"x2", {{2, 3, 2, 3}}, {}}, {"x3", {{1, 2, 2, 1}}, {{"factor", index_t{3}}}}};
     },
@@ -86,6 +102,7 @@ const OpDef upsample_bwd{
       kernels::upsample_nearest_bwd<T>(k.in<T>(0), k.out<T>(0), k.attributes->integer("factor"));
     }),
     .lower = lower_bwd,
+    .lower_cuda = lower_bwd_cuda,
 };
 
 }  // namespace slimneck::ops

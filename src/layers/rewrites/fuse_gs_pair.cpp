@@ -98,6 +98,7 @@ Graph apply(const Graph& old, Mode) {
 
 }  // namespace
 
-const graph::Rewrite fuse_gs_pair{.name = "fuse_gs_pair", .hides_statistics = true, .apply = apply};
+const graph::Rewrite fuse_gs_pair{
+    .name = "fuse_gs_pair", .hides_statistics = true, .cuda_infers_without = true, .apply = apply};
 
 }  // namespace slimneck::rewrites
