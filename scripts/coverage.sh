@@ -8,7 +8,7 @@ goal=95
 have gcov || { say "gcov is not here"; exit 1; }
 folder=build/coverage
 [ -f $folder/build.ninja ] || cmake -S . -B $folder -G Ninja -DCMAKE_BUILD_TYPE=Release -DSLIMNECK_BUILD_BENCH=OFF \
-  -DSLIMNECK_BUILD_EXAMPLES=OFF -DSLIMNECK_BUILD_CLI=OFF -DSLIMNECK_COVERAGE=ON > /dev/null
+  -DSLIMNECK_BUILD_EXAMPLES=OFF -DSLIMNECK_BUILD_CLI=OFF -DSLIMNECK_CUDA=OFF -DSLIMNECK_COVERAGE=ON > /dev/null
 build $folder > $folder/build.log || { tail -n 40 $folder/build.log; exit 1; }
 find $folder -name '*.gcda' -delete
 ctest --test-dir $folder -R '^(io_.*|fuzz_.*|model_yaml|state_dict|data_.*|hyp|train_state)$' --output-on-failure > $folder/tests.log ||
