@@ -31,7 +31,7 @@ class CudaConv : public Side {
     switch (memory_.pass) {
       case Pass::fwd:
         if (depthwise_) return cuda::depthwise_fwd(stream, x(), w(), y(), geometry_, finish_);
-        return cuda::conv2d_fwd_packed(stream, x(), w(), y(), geometry_, finish_, packed_->data());
+        return cuda::conv2d_fwd_packed(stream, x(), w(), y(), geometry_, finish_, packed_->data(), workspace_.data());
       case Pass::bwd_x:
         if (depthwise_) return cuda::depthwise_bwd_x(stream, y(), w(), x(), geometry_);
         return cuda::conv2d_bwd_x(stream, y(), w(), x(), geometry_, workspace_.data());

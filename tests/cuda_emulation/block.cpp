@@ -231,6 +231,7 @@ void Block::begin_copy(void* to, const void* from, std::size_t bytes, std::size_
     throw KernelError("an asynchronous copy of " + std::to_string(bytes) + " bytes is not aligned");
   std::memset(to, 0xFF, bytes);
   now_->open.push_back({to, from, bytes, present});
+  copied_ += present;
 }
 
 void Block::close_copies() {

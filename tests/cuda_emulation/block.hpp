@@ -88,6 +88,8 @@ class Block {
   void begin_copy(void* to, const void* from, std::size_t bytes, std::size_t present);
   void close_copies();
   void wait_for_copies(std::size_t still_open);
+  /// Bytes that such copies have read.
+  [[nodiscard]] std::uint64_t copied() const { return copied_; }
 
  private:
   enum class State : std::uint8_t { ready, at_barrier, at_warp, done };
@@ -139,6 +141,7 @@ class Block {
   std::vector<Region> regions_;
   void* dynamic_ = nullptr;
   std::size_t dynamic_bytes_ = 0;
+  std::uint64_t copied_ = 0;
 };
 
 /// A value of 4 or 8 bytes from another lane of the warp.

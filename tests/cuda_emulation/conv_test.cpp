@@ -109,6 +109,35 @@ TEST_CASE("large tiles of dense convolution") {
   });
 }
 
+TEST_CASE("four pixels at a time, and sums that are cut into slices") {
+  // 1x1 on aligned maps of whole vectors, of two images, and of groups; small maps with many terms, of two groups too.
+  for (const ConvRow& row : {ConvRow{{2, 20, 6, 10}, 19, 1, 1, {}}, ConvRow{{1, 8, 5, 12}, 6, 1, 1, {1, 0, 0, 1, 2}},
+                             ConvRow{{1, 70, 4, 4}, 33, 3, 3, {1, 1, 1}}, ConvRow{{2, 300, 3, 3}, 5, 1, 1, {}},
+                             ConvRow{{1, 64, 5, 6}, 6, 3, 3, {2, 1, 1, 1, 2}}}) {
+    check_dense(ConvProblem(row, Fill::integers), {});
+    check_dense(ConvProblem(row, Fill::reals), {});
+    check_finish(row);
+  }
+}
+
+TEST_CASE("packed weights, in the same bits") {
+  for (const ConvRow& row : {ConvRow{{1, 70, 4, 4}, 33, 3, 3, {1, 1, 1}}, ConvRow{{2, 5, 7, 9}, 7, 3, 3, {2, 1, 1}}}) {
+    const ConvProblem p(row, Fill::reals);
+    Bench bench;
+    const DeviceMap x(bench, p.x, {}), w(bench, p.w, {}), y(bench, row.y(), {}), again(bench, row.y(), {});
+    const DeviceArray<float> workspace(bench, cuda::conv2d_workspace(row.x, row.w(), row.y(), row.g)),
+        packed(bench, cuda::conv2d_packed_size(row.w(), row.g)),
+        parts(bench, cuda::conv2d_packed_workspace(row.w(), row.y(), row.g));
+    run_case(name_of("conv2d", "fwd", row).with("packed"), [&] {
+      cuda::conv2d_fwd(bench.stream, x.read(), w.read(), y.view(), row.g, {}, workspace.data());
+      cuda::conv2d_pack(bench.stream, x.read(), w.read(), row.g, packed.data());
+      cuda::conv2d_fwd_packed(bench.stream, x.read(), View<const float>(nullptr, row.w()), again.view(), row.g, {},
+                              packed.data(), parts.data());
+      CHECK(same_bits(again.finished(), y.finished()));
+    });
+  }
+}
+
 TEST_CASE("scale, bias, activation and residual at the end of convolutions, set and added") {
   check_finish({{2, 5, 7, 9}, 7, 3, 3, {2, 1, 1}});
   check_finish({{1, 6, 4, 5}, 4, 1, 1, {1, 0, 0, 1, 2}});

@@ -56,6 +56,8 @@ class Device {
   [[nodiscard]] int captured() const { return captured_; }
   /// Threads that were run, all orders counted.
   [[nodiscard]] std::uint64_t threads() const { return threads_; }
+  /// Bytes that asynchronous copies of kernels have read.
+  [[nodiscard]] std::uint64_t copied() const { return block_.copied(); }
 
  private:
   struct Allocation;

@@ -1,29 +1,21 @@
-// Dense convolution, forward and both adjoints, any stride, padding, dilation and groups; C = c/groups:
+// Dense convolution, forward and the adjoint in the data, any stride, padding, dilation and groups; C = c/groups:
 //
 //   y [n,o,i,j] = finish(sum_{c,u,v} w[o,c,u,v] x[n, gC+c, is-ph+ud, js-pw+vd])
 //   dx[n,gC+c,h,k] = sum_{o,u,v} w[o,c,u,v] dy[n,o,i,j]      over is-ph+ud = h and js-pw+vd = k
-//   dw[o,c,u,v] = sum_{n,i,j} dy[n,o,i,j] x[n, gC+c, is-ph+ud, js-pw+vd]
 //
-// Forward and data gradient are one matrix product: rows are channels of the result, columns its pixels, and the sum
-// goes over terms (channel, u, v). Weights are packed first, so that a slice of terms is a block of rows side by side;
-// with them goes a table that says where each term lies from a pixel's first one, so that no index is divided in the
-// loop. Both come into shared memory by asynchronous copies, two slices in turns. The data gradient of stride s is s x
-// s such products, one for each remainder that a pixel can have, over the taps that reach it.
+// Both are one matrix product: rows are channels of the result, columns its pixels, and the sum goes over terms
+// (channel, u, v). Weights are packed first, so that a slice of terms is a block of rows side by side; with them goes a
+// table that says where each term lies from a pixel's first one, so that no index is divided in the loop. Both come
+// into shared memory by asynchronous copies, two slices in turns; where the pixels of a plane lie side by side and a
+// pixel is one term of each channel, four pixels at a time. The data gradient of stride s is s x s such products, one
+// for each remainder that a pixel can have, over the taps that reach it.
 //
-// The gradient of the weights has the pixels as terms. They are cut into slices, which a second kernel adds in order.
-#include "kernels/cuda/finish.hpp"
-#include "kernels/cuda/fused.hpp"
-#include "kernels/cuda/ptx.hpp"
+// Small maps with many channels make few blocks. Their terms are cut into slices, which a second kernel adds in order.
+#include "kernels/conv2d/cuda_product.hpp"
 
 namespace slimneck::kernels::cuda {
 
 namespace {
-
-constexpr int vector = 4;
-/// Packed weights have whole tiles of both sizes, and whole slices.
-constexpr int row_multiple = 128, term_multiple = 16;
-
-int round_up(index_t a, int to) { return static_cast<int>((a + to - 1) / to * to); }
 
 /// A row or column that no picture has; the sum of two is none either.
 constexpr int nowhere = -(1 << 30);
@@ -42,7 +34,16 @@ struct Product {
   int grid_h, grid_w;          ///< pixels of an image that are written
   int step, first_h, first_w;  ///< pixel (i, j) reads from (i step + first_h, j step + first_w) on
   int out_step, out_h, out_w;  ///< and is written to (i out_step + out_h, ...)
+  int slices, slice_terms;
+  float* parts;  ///< of sums, where there are several slices: slice by slice, rows x columns
+
+  [[nodiscard]] __host__ __device__ int columns() const { return x.n * grid_h * grid_w; }
 };
+
+using Small = Blocking<64, 16, 4, 0, 4>;
+using Large = Blocking<128, 8, 8, 0, 2>;
+using SmallTensors = Tensors<64, 3>;
+using LargeTensors = Tensors<128, 2>;
 
 // ---- Packing
 
@@ -63,6 +64,7 @@ struct Packing {
 };
 
 /// One term of one group per block row; threads go along the rows of the product.
+template <class T>
 __global__ void __launch_bounds__(block_threads) pack(Packing p, float* weights, Term* terms) {
   const int across = (p.packed_rows + threads_x() - 1) / threads_x(), line = block_x() / across;
   const int group = line / p.packed_terms, term = line - group * p.packed_terms;
@@ -76,7 +78,7 @@ __global__ void __launch_bounds__(block_threads) pack(Packing p, float* weights,
       const int u = p.h.first + i * p.h.step, v = p.v.first + j * p.v.step;
       value = p.transposed ? p.w(group * p.channels + channel, row, u, v) : p.w(group * p.rows + row, channel, u, v);
     }
-    weights[static_cast<index_t>(line) * p.packed_rows + row] = value;
+    weights[T::packed_at(line, row, p.packed_rows)] = T::packed(value);
   }
   if (group > 0 || row > 0) return;
   // Terms past the last lie outside of every picture.
@@ -86,62 +88,6 @@ __global__ void __launch_bounds__(block_threads) pack(Packing p, float* weights,
 }
 
 // ---- The product
-
-/// A square of `side` x `side` results per block, `own` x `own` of them per thread, `depth` terms at a time; rows of
-/// shared memory have `gap` floats more than they need; so many blocks shall fit into a multiprocessor.
-template <int side, int depth_, int own, int gap_, int blocks_>
-struct Blocking {
-  static constexpr int rows = side, columns = side, depth = depth_, per_row = own, per_column = own, gap = gap_;
-  static constexpr int blocks = blocks_;
-  static_assert(rows / per_row * (columns / per_column) == block_threads);
-
-  /// A thread's numbers are groups of four, as far apart as the threads of a group reach: neighbours read neighbours.
-  static constexpr int row_threads = rows / per_row, column_threads = columns / per_column;
-  __device__ static constexpr int row(int seat, int i) {
-    return i / vector * row_threads * vector + seat * vector + i % vector;
-  }
-  __device__ static constexpr int column(int seat, int j) {
-    return j / vector * column_threads * vector + seat * vector + j % vector;
-  }
-};
-
-using Small = Blocking<64, 16, 4, 0, 4>;
-using Large = Blocking<128, 8, 8, 0, 2>;
-/// Of the gradient of weights, where neighbours copy to different rows: the gap spreads them over the banks.
-using Gradient = Blocking<64, 16, 4, 4, 3>;
-
-template <class B>
-struct Slices {
-  Array<float, 2, B::depth, B::rows + B::gap> w;
-  Array<float, 2, B::depth, B::columns + B::gap> x;
-};
-
-/// One row of results for each thread row, on their way out.
-template <class B>
-union Memory {
-  Slices<B> slices;
-  Array<float, B::row_threads, B::columns> results;
-};
-
-/// sums += the product of a slice.
-template <class B>
-__device__ __forceinline__ void multiply(Slices<B>& s, int buffer, int row_seat, int column_seat,
-                                         float (&sums)[B::per_row][B::per_column]) {
-#pragma unroll 4  // all of it at once takes more registers than two blocks have on sm_120
-  for (int k = 0; k < B::depth; ++k) {
-    float w[B::per_row], x[B::per_column];
-#pragma unroll
-    for (int i = 0; i < B::per_row; i += vector)
-      *reinterpret_cast<float4*>(w + i) = *reinterpret_cast<const float4*>(&s.w(buffer, k, B::row(row_seat, i)));
-#pragma unroll
-    for (int j = 0; j < B::per_column; j += vector)
-      *reinterpret_cast<float4*>(x + j) = *reinterpret_cast<const float4*>(&s.x(buffer, k, B::column(column_seat, j)));
-#pragma unroll
-    for (int i = 0; i < B::per_row; ++i)
-#pragma unroll
-      for (int j = 0; j < B::per_column; ++j) sums[i][j] = multiply_add(w[i], x[j], sums[i][j]);
-  }
-}
 
 /// A pixel of the result: its image, and its place among those that are written.
 struct Place2d {
@@ -153,30 +99,32 @@ __device__ __forceinline__ Place2d place_of(const Product& p, int pixel) {
   return {n, i, at - i * p.grid_w};
 }
 
-/// What a thread copies of x: one column of every slice of terms, each block_threads / columns-th term.
-template <class B>
-struct Column {
-  static constexpr int step = block_threads / B::columns;
+/// Channel 0 of a group of image n.
+__device__ __forceinline__ const float* image_of(const Product& p, int n, int group) {
+  return p.x.data + n * p.x.sn + group * (p.x.c / p.groups) * p.x.sc;
+}
+
+/// A thread copies one column of every slice of terms, each block_threads / columns-th term.
+template <class T>
+struct ByPixels {
+  static constexpr int step = block_threads / T::columns;
   const float* first;
   int h, w;
 
-  /// Its pixel among all columns of the product, and the first of its terms in a slice.
-  __device__ static __forceinline__ int pixel() { return static_cast<int>(blockIdx.x) * B::columns + at(); }
-  __device__ static __forceinline__ int at() { return thread_x() % B::columns; }
-  __device__ static __forceinline__ int term() { return thread_x() / B::columns; }
+  __device__ static __forceinline__ int at() { return thread_x() % T::columns; }
+  __device__ static __forceinline__ int term() { return thread_x() / T::columns; }
 
-  __device__ __forceinline__ Column(const Product& p, int group) {
-    const Place2d place = place_of(p, pixel());
+  __device__ __forceinline__ ByPixels(const Product& p, int group) {
+    const Place2d place = place_of(p, block_x() * T::columns + at());
     const bool inside = place.n < p.x.n;
     w = place.j * p.step + p.first_w;
     h = inside ? place.i * p.step + p.first_h : nowhere;
-    first =
-        inside ? p.x.data + place.n * p.x.sn + group * (p.x.c / p.groups) * p.x.sc + h * p.x.sh + w * p.x.sw : nullptr;
+    first = inside ? image_of(p, place.n, group) + h * p.x.sh + w * p.x.sw : nullptr;
   }
 
-  __device__ __forceinline__ void begin(const Product& p, int begin, int buffer, Slices<B>& s) const {
+  __device__ __forceinline__ void begin(const Product& p, int begin, int buffer, typename T::Slices& s) const {
 #pragma unroll
-    for (int k = 0; k < B::depth; k += step) {
+    for (int k = 0; k < T::depth; k += step) {
       const Term t = p.terms[begin + term() + k];
       const bool there = static_cast<unsigned>(h + t.row) < static_cast<unsigned>(p.x.h) &&
                          static_cast<unsigned>(w + t.column) < static_cast<unsigned>(p.x.w);
@@ -185,29 +133,40 @@ struct Column {
   }
 };
 
-/// Packed weights lie as the slices do: vectors of four, all there.
-template <class B>
-__device__ __forceinline__ void begin_weights(const Product& p, int begin, int buffer, Slices<B>& s) {
-  constexpr int vectors = B::rows / vector, step = block_threads / vectors;
-  static_assert(B::depth % step == 0);
-  const int row = thread_x() % vectors * vector, first = thread_x() / vectors;
-  const int line = static_cast<int>(blockIdx.z) * p.packed_terms + begin + first;
-#pragma unroll
-  for (int k = 0; k < B::depth; k += step)
-    begin_copy(reinterpret_cast<float4*>(&s.w(buffer, first + k, row)),
-               reinterpret_cast<const float4*>(p.weights + static_cast<index_t>(line + k) * p.packed_rows +
-                                               static_cast<int>(blockIdx.y) * B::rows + row),
-               true);
-}
+/// The same for four pixels at a time: they lie side by side in one image, as their terms do.
+template <class T>
+struct ByVectors {
+  static constexpr int vectors = T::columns / vector, step = block_threads / vectors;
+  static_assert(T::depth % step == 0);
+  const float* first;
 
-/// The moments of rows `i` of the thread rows, as they lie in shared memory; a row is some neighbours' in a warp.
-template <class B>
-__device__ __forceinline__ void leave_moments(Memory<B>& memory, const Product& p, int group, int i,
+  __device__ static __forceinline__ int at() { return thread_x() % vectors * vector; }
+  __device__ static __forceinline__ int term() { return thread_x() / vectors; }
+
+  __device__ __forceinline__ ByVectors(const Product& p, int group) {
+    const int pixels = p.grid_h * p.grid_w, pixel = block_x() * T::columns + at(), n = pixel / pixels;
+    first = n < p.x.n ? image_of(p, n, group) + (pixel - n * pixels) : nullptr;
+  }
+
+  __device__ __forceinline__ void begin(const Product& p, int begin, int buffer, typename T::Slices& s) const {
+#pragma unroll
+    for (int k = 0; k < T::depth; k += step) {
+      const Term t = p.terms[begin + term() + k];
+      const bool there = first && t.row == 0;
+      begin_copy(reinterpret_cast<float4*>(&s.x(buffer, term() + k, at())),
+                 reinterpret_cast<const float4*>(there ? first + t.offset : p.x.data), there);
+    }
+  }
+};
+
+/// The moments of results that lie in shared memory; a row is some neighbours' in a warp.
+template <class T>
+__device__ __forceinline__ void leave_moments(ProductMemory<T>& memory, const Product& p, int group, int pass,
                                               const Moments& moments) {
-  constexpr int lanes = block_threads / B::row_threads;
+  constexpr int lanes = block_threads / T::seats;
   static_assert(warp % lanes == 0);
   const int seat = thread_x() / lanes, lane = thread_x() % lanes;
-  const int all = p.x.n * p.grid_h * p.grid_w, count = min(B::columns, all - block_x() * B::columns);
+  const int count = min(T::columns, p.columns() - block_x() * T::columns);
   const auto sum_over_row = [&](float sum) {
 #pragma unroll
     for (int apart = lanes / 2; apart > 0; apart /= 2) sum += __shfl_xor_sync(whole_warp, sum, apart);
@@ -221,144 +180,69 @@ __device__ __forceinline__ void leave_moments(Memory<B>& memory, const Product& 
     squares = multiply_add(difference, difference, squares);
   }
   squares = sum_over_row(squares);
-  const int row = static_cast<int>(blockIdx.y) * B::rows + B::row(seat, i);
+  const int row = static_cast<int>(blockIdx.y) * T::rows + T::row(seat, pass);
   if (lane == 0 && row < p.rows)
     set_moments(moments, group * p.rows + row, block_x(), static_cast<float>(count), mean, squares);
 }
 
-template <class B>
-__global__ void __launch_bounds__(block_threads, B::blocks) product(Product p, Output out, Moments moments) {
-  auto& memory = shared<Memory<B>>();
-  Slices<B>& s = memory.slices;
-  const int group = static_cast<int>(blockIdx.z), row_seat = thread_x() / B::column_threads;
-  const int column_seat = thread_x() % B::column_threads;
-  const Column<B> column(p, group);
-  float sums[B::per_row][B::per_column] = {};
+template <class T, template <class> class Copies>
+__global__ void __launch_bounds__(block_threads, T::blocks) product(Product p, Output out, Moments moments) {
+  auto& memory = shared<ProductMemory<T>>();
+  typename T::Slices& s = memory.slices;
+  // Large tiles are never sliced, and have no register for it.
+  const int z = static_cast<int>(blockIdx.z), group = T::sliced ? z / p.slices : z;
+  const int slice = T::sliced ? z - group * p.slices : 0, first = slice * p.slice_terms;
+  const int last = T::sliced ? min(p.packed_terms, first + p.slice_terms) : p.packed_terms;
+  const int first_row = static_cast<int>(blockIdx.y) * T::rows;
+  const Copies<T> copies(p, group);
+  typename T::Sums sums = {};
 
   const auto begin = [&](int term, int buffer) {
-    begin_weights(p, term, buffer, s);
-    column.begin(p, term, buffer, s);
+    T::begin_weights(p.weights, group * p.packed_terms + term, p.packed_rows, first_row, buffer, s);
+    copies.begin(p, term, buffer, s);
     close_copies();
   };
-  begin(0, 0);
-  for (int term = 0, buffer = 0; term < p.packed_terms; term += B::depth, buffer ^= 1) {
+  begin(first, 0);
+  for (int term = first, buffer = 0; term < last; term += T::depth, buffer ^= 1) {
     wait_for_copies<0>();
     __syncthreads();  // this slice is there for all, and nobody reads the one before any more
-    if (term + B::depth < p.packed_terms) begin(term + B::depth, buffer ^ 1);
-    multiply<B>(s, buffer, row_seat, column_seat, sums);
+    if (term + T::depth < last) begin(term + T::depth, buffer ^ 1);
+    T::multiply(s, buffer, sums);
   }
 
   // Rows of the result go through shared memory: neighbours then write neighbours, and the activation is there once.
-  const Place2d at = place_of(p, Column<B>::pixel());
+  const int own_column = thread_x() % T::columns, pixel = block_x() * T::columns + own_column;
+  const Place2d at = place_of(p, pixel);
 #pragma unroll 1
-  for (int i = 0; i < B::per_row; ++i) {
+  for (int pass = 0; pass < T::passes; ++pass) {
     __syncthreads();
-#pragma unroll
-    for (int k = 0; k < B::per_row; ++k)
-      if (k == i)
-#pragma unroll
-        for (int j = 0; j < B::per_column; ++j) memory.results(row_seat, B::column(column_seat, j)) = sums[k][j];
+    T::put(memory.results, pass, sums);
     __syncthreads();
-    if (moments.data) leave_moments<B>(memory, p, group, i, moments);
+    if (moments.data) leave_moments<T>(memory, p, group, pass, moments);
     if (at.n >= p.x.n) continue;
 #pragma unroll 1
-    for (int seat = Column<B>::term(); seat < B::row_threads; seat += Column<B>::step) {
-      const int row = static_cast<int>(blockIdx.y) * B::rows + B::row(seat, i);
-      if (row < p.rows)
-        out.set(memory.results(seat, Column<B>::at()), at.n, group * p.rows + row, at.i * p.out_step + p.out_h,
-                at.j * p.out_step + p.out_w);
+    for (int seat = thread_x() / T::columns; seat < T::seats; seat += block_threads / T::columns) {
+      const int row = first_row + T::row(seat, pass);
+      if (row >= p.rows) continue;
+      const float sum = memory.results(seat, own_column);
+      if (T::sliced && p.parts)
+        p.parts[(static_cast<index_t>(slice * p.groups + group) * p.rows + row) * p.columns() + pixel] = sum;
+      else
+        out.set(sum, at.n, group * p.rows + row, at.i * p.out_step + p.out_h, at.j * p.out_step + p.out_w);
     }
   }
 }
 
-// ---- Gradient of the weights
-
-/// Rows are output channels, columns (c, u, v), terms pixels of all images.
-struct GradientProduct {
-  Map<const float> x, dy;
-  int rows, columns, groups, kh, kw;
-  int stride, pad_h, pad_w, dilation;
-  int slices, slice_terms;
-};
-
-/// What a thread copies: one pixel of every `depth`, and each sixteenth row and column.
-struct PixelCopies {
-  static constexpr int lines = block_threads / Gradient::depth, count = Gradient::rows / lines;
-  int pixel, line;
-  int rows[count], columns[count], u[count], v[count];  ///< offsets of rows and columns, -1 for none
-
-  __device__ __forceinline__ PixelCopies(const GradientProduct& p, int group)
-      : pixel(thread_x() % Gradient::depth), line(thread_x() / Gradient::depth) {
-    const int taps = p.kh * p.kw, channels = p.columns / taps;
-#pragma unroll
-    for (int i = 0; i < count; ++i) {
-      const int row = static_cast<int>(blockIdx.y) * Gradient::rows + line + i * lines;
-      const int column = static_cast<int>(blockIdx.x) * Gradient::columns + line + i * lines;
-      const int c = column / taps, tap = column - c * taps;
-      u[i] = tap / p.kw * p.dilation;
-      v[i] = tap % p.kw * p.dilation;
-      rows[i] = row < p.rows ? static_cast<int>((group * p.rows + row) * p.dy.sc) : -1;
-      columns[i] =
-          column < p.columns ? static_cast<int>((group * channels + c) * p.x.sc + u[i] * p.x.sh + v[i] * p.x.sw) : -1;
-    }
-  }
-
-  /// Terms from `term` on; `last` is the end of the slice.
-  __device__ __forceinline__ void begin(const GradientProduct& p, int term, int last, int buffer,
-                                        Slices<Gradient>& s) const {
-    const int at = term + pixel, pixels = p.dy.h * p.dy.w, n = at / pixels, rest = at - n * pixels;
-    const int i = rest / p.dy.w, j = rest - i * p.dy.w, h = i * p.stride - p.pad_h, w = j * p.stride - p.pad_w;
-    const index_t first = n * p.x.sn + h * p.x.sh + w * p.x.sw, gradient = n * p.dy.sn + i * p.dy.sh + j * p.dy.sw;
-#pragma unroll
-    for (int k = 0; k < count; ++k) {
-      const bool row = at < last && rows[k] >= 0;
-      const bool column = at < last && columns[k] >= 0 &&
-                          static_cast<unsigned>(h + u[k]) < static_cast<unsigned>(p.x.h) &&
-                          static_cast<unsigned>(w + v[k]) < static_cast<unsigned>(p.x.w);
-      begin_copy(&s.w(buffer, pixel, line + k * lines), p.dy.data + (row ? gradient + rows[k] : 0), row);
-      begin_copy(&s.x(buffer, pixel, line + k * lines), p.x.data + (column ? first + columns[k] : 0), column);
-    }
-    close_copies();
-  }
-};
-
-/// Sums of one slice, as rows x columns behind those of the slices before; groups follow each other.
-__global__ void __launch_bounds__(block_threads, Gradient::blocks) sum_slices(GradientProduct p, float* parts) {
-  auto& s = shared<Slices<Gradient>>();
-  const int group = static_cast<int>(blockIdx.z) / p.slices, slice = static_cast<int>(blockIdx.z) - group * p.slices;
-  const int terms = p.dy.n * p.dy.h * p.dy.w, first = slice * p.slice_terms, last = min(terms, first + p.slice_terms);
-  const int row_seat = thread_x() / Gradient::column_threads, column_seat = thread_x() % Gradient::column_threads;
-  const PixelCopies copies(p, group);
-  float sums[Gradient::per_row][Gradient::per_column] = {};
-  copies.begin(p, first, last, 0, s);
-  for (int term = first, buffer = 0; term < last; term += Gradient::depth, buffer ^= 1) {
-    wait_for_copies<0>();
-    __syncthreads();  // as in product
-    if (term + Gradient::depth < last) copies.begin(p, term + Gradient::depth, last, buffer ^ 1, s);
-    multiply<Gradient>(s, buffer, row_seat, column_seat, sums);
-  }
-  parts += static_cast<index_t>(blockIdx.z) * p.rows * p.columns;
-#pragma unroll
-  for (int i = 0; i < Gradient::per_row; ++i)
-#pragma unroll
-    for (int j = 0; j < Gradient::per_column; ++j) {
-      const int row = static_cast<int>(blockIdx.y) * Gradient::rows + Gradient::row(row_seat, i);
-      const int column = static_cast<int>(blockIdx.x) * Gradient::columns + Gradient::column(column_seat, j);
-      if (row < p.rows && column < p.columns) parts[static_cast<index_t>(row) * p.columns + column] = sums[i][j];
-    }
-}
-
-/// dw = the sum of the slices, in order.
-__global__ void __launch_bounds__(block_threads)
-    add_slices(const float* parts, int slices, int rows, Map<float> dw, Write write) {
-  const index_t columns = static_cast<index_t>(dw.c) * dw.h * dw.w, at = flat_index();
-  const int o = static_cast<int>(at / columns), column = static_cast<int>(at - o * columns);
-  if (o >= dw.n) return;
-  const int group = o / rows, taps = dw.h * dw.w, c = column / taps, tap = column - c * taps;
-  const float* own = parts + (static_cast<index_t>(group) * slices * rows + o - group * rows) * columns + column;
+/// The sum of the slices, in order, and what becomes of it. Block rows are rows of all groups.
+__global__ void __launch_bounds__(block_threads) add_parts(Product p, Output out) {
+  const int columns = p.columns(), pixel = static_cast<int>(flat_index()), row = static_cast<int>(blockIdx.y);
+  if (pixel >= columns) return;
+  const index_t of_slice = static_cast<index_t>(p.groups) * p.rows * columns;
+  const float* own = p.parts + static_cast<index_t>(row) * columns + pixel;
   float sum = 0;
-  for (int i = 0; i < slices; ++i) sum += own[i * rows * columns];
-  put(dw(o, c, tap / dw.w, tap % dw.w), sum, write);
+  for (int i = 0; i < p.slices; ++i) sum += own[i * of_slice];
+  const Place2d at = place_of(p, pixel);
+  out.set(sum, at.n, row, at.i * p.out_step + p.out_h, at.j * p.out_step + p.out_w);
 }
 
 // ---- Host
@@ -393,52 +277,108 @@ Packing packing_of(const View<const float>& w, index_t groups, bool transposed, 
   return p;
 }
 
-template <class B>
-void run_product(Stream& stream, const char* name, const Product& p, const Output& out, const Moments& moments,
-                 unsigned columns) noexcept {
-  const Extent blocks{ceil_div(columns, B::columns), ceil_div(p.rows, B::rows), static_cast<unsigned>(p.groups)};
-  launch(stream, name, product<B>, Grid{blocks, {block_threads}}, p, out, moments);
+/// How a product is cut, by extents alone.
+struct Cut {
+  bool large;
+  int slices, slice_terms;
+};
+
+/// Large tiles where they make enough blocks for two in each multiprocessor of large devices; slices where small ones
+/// make fewer than half as many, unless the whole sums are wanted.
+Cut cut_of(const Packing& p, index_t columns, bool whole) {
+  constexpr index_t enough = 264, least_terms = 128, most = 16;
+  const auto blocks = [&](int rows, int width) {
+    return static_cast<index_t>(ceil_div(columns, width)) * ceil_div(p.rows, rows) * p.groups;
+  };
+  if (p.rows > Small::rows && blocks(Large::rows, Large::columns) >= enough) return {true, 1, p.packed_terms};
+  const index_t small = blocks(Small::rows, Small::columns), pieces = p.packed_terms / least_terms;
+  if (whole || small == 0 || 2 * small > enough || pieces < 2) return {false, 1, p.packed_terms};
+  index_t slices = enough / small;
+  slices = slices < pieces ? slices : pieces;
+  slices = slices < most ? slices : most;
+  const int terms = round_up(ceil_div(p.packed_terms, slices), term_multiple);
+  return {false, static_cast<int>(ceil_div(p.packed_terms, terms)), terms};
 }
 
-/// Large tiles where they make enough blocks for two in each multiprocessor of large devices.
-bool wants_large(index_t rows, index_t columns, index_t groups) {
-  constexpr index_t enough = 264;
-  return rows > Small::rows && ceil_div(columns, Large::columns) * ceil_div(rows, Large::rows) * groups >= enough;
+/// Room for the parts of sums.
+index_t parts_floats(const Packing& p, index_t columns) {
+  const index_t slices = cut_of(p, columns, false).slices;
+  return slices > 1 ? slices * p.groups * p.rows * columns : 0;
 }
 
-index_t packed_lines(const Packing& p) { return static_cast<index_t>(p.groups) * p.packed_terms; }
+Term* terms_of(const Packing& p, float* packed) {
+  return reinterpret_cast<Term*>(packed + static_cast<index_t>(p.groups) * p.packed_terms * p.packed_rows);
+}
 
-/// Weights, then their terms.
 void run_pack(Stream& stream, const char* name, const Packing& p, float* packed) noexcept {
-  const index_t lines = packed_lines(p);
   const unsigned threads = threads_for(p.packed_rows);
-  const Grid grid{{static_cast<unsigned>(lines) * ceil_div(p.packed_rows, threads)}, {threads}};
-  launch(stream, name, pack, grid, p, packed, reinterpret_cast<Term*>(packed + lines * p.packed_rows));
+  const unsigned lines = static_cast<unsigned>(p.groups) * static_cast<unsigned>(p.packed_terms);
+  const auto kernel = stream.tf32() ? pack<LargeTensors> : pack<Large>;
+  launch(stream, name, kernel, Grid{{lines * ceil_div(p.packed_rows, threads)}, {threads}}, p, packed,
+         terms_of(p, packed));
 }
 
-/// Multiplies by what was packed.
-void run_packed(Stream& stream, const char* name, const Packing& packing, Product p, const Output& out,
-                const Moments& moments, const float* packed) noexcept {
+/// Are a pixel's terms one of each channel, at its own place, and may its neighbours be read with it?
+bool suits_vectors(const Packing& packing, const Product& p) {
+  const auto alone = [](const Taps& t) { return t.count == 1 && t.at == 0; };
+  const auto whole = [](index_t stride) { return stride % vector == 0; };
+  return packing.channels > 0 && alone(packing.h) && alone(packing.v) && p.step == 1 && p.first_h == 0 &&
+         p.first_w == 0 && p.grid_h == p.x.h && p.grid_w == p.x.w && p.x.sw == 1 && p.x.sh == p.x.w &&
+         p.x.h * p.x.w % vector == 0 && whole(p.x.sc) && whole(p.x.sn) &&
+         reinterpret_cast<std::uintptr_t>(p.x.data) % sizeof(float4) == 0;
+}
+
+template <class T>
+void run_product(Stream& stream, const char* name, bool vectors, const Product& p, const Output& out,
+                 const Moments& moments) noexcept {
+  const Grid grid{
+      {ceil_div(p.columns(), T::columns), ceil_div(p.rows, T::rows), static_cast<unsigned>(p.groups * p.slices)},
+      {block_threads}};
+  launch(stream, name, vectors ? product<T, ByVectors> : product<T, ByPixels>, grid, p, out, moments);
+}
+
+/// Multiplies by what was packed. parts: room for parts of sums; without it there are none.
+void run(Stream& stream, const char* name, const Packing& packing, Product p, const float* packed, const Output& out,
+         float* parts, const Moments& moments) noexcept {
+  const Cut cut = cut_of(packing, p.columns(), moments.data || !parts);
   p.weights = packed;
-  p.terms = reinterpret_cast<const Term*>(packed + packed_lines(packing) * packing.packed_rows);
+  p.terms = terms_of(packing, const_cast<float*>(packed));
   p.rows = packing.rows;
+  p.groups = packing.groups;
   p.packed_rows = packing.packed_rows;
   p.packed_terms = packing.packed_terms;
-  const unsigned columns = static_cast<unsigned>(p.x.n) * static_cast<unsigned>(p.grid_h * p.grid_w);
-  if (wants_large(p.rows, columns, p.groups))
-    run_product<Large>(stream, name, p, out, moments, columns);
+  p.slices = cut.slices;
+  p.slice_terms = cut.slice_terms;
+  p.parts = cut.slices > 1 ? parts : nullptr;
+  const bool vectors = suits_vectors(packing, p);
+  const auto with = [&]<class T>() { run_product<T>(stream, name, vectors, p, out, moments); };
+  if (stream.tf32())
+    cut.large ? with.template operator()<LargeTensors>() : with.template operator()<SmallTensors>();
   else
-    run_product<Small>(stream, name, p, out, moments, columns);
+    cut.large ? with.template operator()<Large>() : with.template operator()<Small>();
+  if (!p.parts) return;
+  const Grid grid = flat_grid(p.columns());
+  launch(stream, name, add_parts, Grid{{grid.blocks.x, static_cast<unsigned>(p.groups * p.rows)}, grid.threads}, p,
+         out);
 }
 
-void run(Stream& stream, const char* name, const Packing& packing, const Product& p, const Output& out,
-         const Moments& moments, float* workspace) noexcept {
-  run_pack(stream, name, packing, workspace);
-  run_packed(stream, name, packing, p, out, moments, workspace);
+Packing forward_packing(const View<const float>& x, const View<const float>& w, const Conv2d& g) {
+  const auto taps = [&](index_t kernel) {
+    return Taps{static_cast<int>(kernel), 0, 1, 0, static_cast<int>(g.dilation)};
+  };
+  return packing_of(w, g.groups, false, taps(w.shape.h), taps(w.shape.w), x);
 }
 
-Taps forward_taps(index_t kernel, index_t dilation) {
-  return {static_cast<int>(kernel), 0, 1, 0, static_cast<int>(dilation)};
+Product forward_product(const View<const float>& x, const Shape& y, const Conv2d& g) {
+  Product p{};
+  p.x = map_of(x);
+  p.grid_h = static_cast<int>(y.h);
+  p.grid_w = static_cast<int>(y.w);
+  p.step = static_cast<int>(g.stride);
+  p.first_h = static_cast<int>(-g.pad_h);
+  p.first_w = static_cast<int>(-g.pad_w);
+  p.out_step = 1;
+  return p;
 }
 
 /// Taps that reach pixels whose place, padding counted, has this remainder modulo the stride.
@@ -468,84 +408,59 @@ Pixels pixels_of(int extent, int stride, int pad, int remainder) {
   return {first, first < extent ? (extent - first + stride - 1) / stride : 0, (first + pad - remainder) / stride};
 }
 
-/// f(taps and pixels of rows, of columns) for every remainder of the data gradient that has pixels.
+/// f(packing, product) for every remainder of the data gradient that has pixels; views may be without data.
 template <class F>
-void for_each_remainder(const Shape& w, const Shape& dx, const Conv2d& g, const F& f) {
+void for_each_remainder(const View<const float>& dy, const View<const float>& w, const Shape& dx, const Conv2d& g,
+                        const F& f) {
   const int stride = static_cast<int>(g.stride), dilation = static_cast<int>(g.dilation);
+  const int kernel_h = static_cast<int>(w.shape.h), kernel_w = static_cast<int>(w.shape.w);
   for (int h = 0; h < stride; ++h)
     for (int v = 0; v < stride; ++v) {
       const Pixels rows = pixels_of(static_cast<int>(dx.h), stride, static_cast<int>(g.pad_h), h);
       const Pixels columns = pixels_of(static_cast<int>(dx.w), stride, static_cast<int>(g.pad_w), v);
       if (rows.count == 0 || columns.count == 0) continue;
-      f(backward_taps(static_cast<int>(w.h), stride, dilation, h),
-        backward_taps(static_cast<int>(w.w), stride, dilation, v), rows, columns);
+      Product p{};
+      p.x = map_of(dy);
+      p.grid_h = rows.count;
+      p.grid_w = columns.count;
+      p.step = 1;
+      p.first_h = rows.read;
+      p.first_w = columns.read;
+      p.out_step = stride;
+      p.out_h = rows.first;
+      p.out_w = columns.first;
+      f(packing_of(w, g.groups, true, backward_taps(kernel_h, stride, dilation, h),
+                   backward_taps(kernel_w, stride, dilation, v), dy),
+        p);
     }
 }
 
-/// Slices of the gradient of weights: enough blocks for four in each multiprocessor of large devices, if there are so
-/// many pixels.
-GradientProduct gradient_product(const Shape& w, const Shape& y, const Conv2d& g) {
-  constexpr unsigned enough = 528;
-  constexpr index_t least_terms = 64;
-  GradientProduct p{};
-  p.groups = static_cast<int>(g.groups);
-  p.rows = static_cast<int>(w.n / g.groups);
-  p.columns = static_cast<int>(w.c * w.h * w.w);
-  p.kh = static_cast<int>(w.h);
-  p.kw = static_cast<int>(w.w);
-  p.stride = static_cast<int>(g.stride);
-  p.pad_h = static_cast<int>(g.pad_h);
-  p.pad_w = static_cast<int>(g.pad_w);
-  p.dilation = static_cast<int>(g.dilation);
-  const index_t terms = y.n * y.h * y.w;
-  const unsigned blocks =
-      ceil_div(p.rows, Gradient::rows) * ceil_div(p.columns, Gradient::columns) * static_cast<unsigned>(p.groups);
-  const unsigned wanted = ceil_div(enough, blocks > 0 ? blocks : 1), most = ceil_div(terms, least_terms);
-  const index_t slices = wanted < most ? wanted : most > 0 ? most : 1;
-  p.slice_terms = round_up(ceil_div(terms, slices), Gradient::depth);
-  p.slices = static_cast<int>(slices);
-  return p;
+/// Room of the data gradient: packed weights of all remainders, and parts of sums of one of them.
+struct Room {
+  index_t packed, parts;
+};
+
+Room backward_room(const Shape& x, const Shape& w, const Shape& y, const Conv2d& g) {
+  Room room{};
+  for_each_remainder({nullptr, y}, {nullptr, w}, x, g, [&](const Packing& packing, const Product& p) {
+    room.packed += packed_floats(packing);
+    room.parts = larger(room.parts, parts_floats(packing, p.columns()));
+  });
+  return room;
 }
 
-Packing forward_packing(const View<const float>& x, const View<const float>& w, const Conv2d& g) {
-  return packing_of(w, g.groups, false, forward_taps(w.shape.h, g.dilation), forward_taps(w.shape.w, g.dilation), x);
-}
-
-Product forward_product(const View<const float>& x, const Shape& y, const Conv2d& g) {
-  Product p{};
-  p.x = map_of(x);
-  p.groups = static_cast<int>(g.groups);
-  p.grid_h = static_cast<int>(y.h);
-  p.grid_w = static_cast<int>(y.w);
-  p.step = static_cast<int>(g.stride);
-  p.first_h = static_cast<int>(-g.pad_h);
-  p.first_w = static_cast<int>(-g.pad_w);
-  p.out_step = 1;
-  return p;
+void forward(Stream& stream, const View<const float>& x, const View<const float>& w, const float* packed,
+             const Half<float>& y, const Conv2d& g, const fast::Finish& finish, float* parts, Write write,
+             const Moments& moments) noexcept {
+  if (is_empty(y.view.shape)) return;
+  run(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y.view.shape, g), packed,
+      output_of(y, finish, write), parts, moments);
 }
 
 }  // namespace
 
-void conv2d_fwd_moments(Stream& stream, View<const float> x, View<const float> w, const Half<float>& y, const Conv2d& g,
-                        const fast::Finish& finish, float* workspace, Write write, const Moments& moments) noexcept {
-  if (is_empty(y.view.shape)) return;
-  run(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y.view.shape, g), output_of(y, finish, write),
-      moments, workspace);
-}
-
-int conv2d_moments(const Shape& w, const Shape& y, const Conv2d& g) noexcept {
-  const index_t columns = y.n * y.h * y.w;
-  return static_cast<int>(
-      ceil_div(columns, wants_large(w.n / g.groups, columns, g.groups) ? Large::columns : Small::columns));
-}
-
-void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
-                const fast::Finish& finish, float* workspace, Write write) noexcept {
-  conv2d_fwd_moments(stream, x, w, y, g, finish, workspace, write, {});
-}
-
 index_t conv2d_packed_size(const Shape& w, const Conv2d& g) noexcept {
-  return packed_floats(forward_packing({}, View<const float>(nullptr, w), g));
+  return packed_floats(forward_packing({}, {nullptr, w}, g));
 }
 
 void conv2d_pack(Stream& stream, View<const float> x, View<const float> w, const Conv2d& g, float* packed) noexcept {
@@ -553,58 +468,48 @@ void conv2d_pack(Stream& stream, View<const float> x, View<const float> w, const
 }
 
 void conv2d_fwd_packed(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
-                       const fast::Finish& finish, const float* packed, Write write) noexcept {
-  if (is_empty(y.shape)) return;
-  run_packed(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y.shape, g),
-             output_of(y, finish, write), {}, packed);
+                       const fast::Finish& finish, const float* packed, float* workspace, Write write) noexcept {
+  forward(stream, x, w, packed, y, g, finish, workspace, write, {});
+}
+
+index_t conv2d_packed_workspace(const Shape& w, const Shape& y, const Conv2d& g) noexcept {
+  return parts_floats(forward_packing({}, {nullptr, w}, g), y.n * y.h * y.w);
+}
+
+void conv2d_fwd_moments(Stream& stream, View<const float> x, View<const float> w, const Half<float>& y, const Conv2d& g,
+                        const fast::Finish& finish, float* workspace, Write write, const Moments& moments) noexcept {
+  if (is_empty(y.view.shape)) return;
+  conv2d_pack(stream, x, w, g, workspace);
+  forward(stream, x, w, workspace, y, g, finish, workspace + conv2d_packed_size(w.shape, g), write, moments);
+}
+
+int conv2d_moments(const Shape& w, const Shape& y, const Conv2d& g) noexcept {
+  const index_t columns = y.n * y.h * y.w;
+  const Cut cut = cut_of(forward_packing({}, {nullptr, w}, g), columns, true);
+  return static_cast<int>(ceil_div(columns, cut.large ? Large::columns : Small::columns));
+}
+
+void conv2d_fwd(Stream& stream, View<const float> x, View<const float> w, View<float> y, const Conv2d& g,
+                const fast::Finish& finish, float* workspace, Write write) noexcept {
+  conv2d_fwd_moments(stream, x, w, y, g, finish, workspace, write, {});
 }
 
 void conv2d_bwd_x(Stream& stream, View<const float> dy, View<const float> w, View<float> dx, const Conv2d& g,
                   float* workspace, Write write) noexcept {
+  constexpr auto name = "conv2d_bwd_x";
   if (is_empty(dx.shape)) return;
-  for_each_remainder(w.shape, dx.shape, g,
-                     [&](const Taps& h, const Taps& v, const Pixels& rows, const Pixels& columns) {
-                       const Packing packing = packing_of(w, g.groups, true, h, v, dy);
-                       Product p{};
-                       p.x = map_of(dy);
-                       p.groups = packing.groups;
-                       p.grid_h = rows.count;
-                       p.grid_w = columns.count;
-                       p.step = 1;
-                       p.first_h = rows.read;
-                       p.first_w = columns.read;
-                       p.out_step = static_cast<int>(g.stride);
-                       p.out_h = rows.first;
-                       p.out_w = columns.first;
-                       run(stream, "conv2d_bwd_x", packing, p, output_of(dx, {}, write), {}, workspace);
-                     });
-}
-
-void conv2d_bwd_w(Stream& stream, View<const float> x, View<const float> dy, View<float> dw, const Conv2d& g,
-                  float* workspace, Write write) noexcept {
-  constexpr auto name = "conv2d_bwd_w";
-  if (is_empty(dw.shape)) return;
-  GradientProduct p = gradient_product(dw.shape, dy.shape, g);
-  p.x = map_of(x);
-  p.dy = map_of(dy);
-  const Extent blocks{ceil_div(p.columns, Gradient::columns), ceil_div(p.rows, Gradient::rows),
-                      static_cast<unsigned>(p.groups * p.slices)};
-  launch(stream, name, sum_slices, Grid{blocks, {block_threads}}, p, workspace);
-  launch(stream, name, add_slices, flat_grid(dw.shape.n * p.columns), workspace, p.slices, p.rows, map_of(dw), write);
+  float* const parts = workspace + backward_room(dx.shape, w.shape, dy.shape, g).packed;
+  for_each_remainder(dy, w, dx.shape, g, [&](const Packing& packing, const Product& p) {
+    run_pack(stream, name, packing, workspace);
+    run(stream, name, packing, p, workspace, output_of(dx, {}, write), parts, {});
+    workspace += packed_floats(packing);
+  });
 }
 
 index_t conv2d_workspace(const Shape& x, const Shape& w, const Shape& y, const Conv2d& g) noexcept {
-  const View<const float> weights(nullptr, w);
-  const GradientProduct gradient = gradient_product(w, y, g);
-  index_t most = static_cast<index_t>(gradient.slices) * w.n * gradient.columns;
-  const auto consider = [&](bool transposed, const Taps& h, const Taps& v) {
-    const index_t floats = packed_floats(packing_of(weights, g.groups, transposed, h, v, {}));
-    most = floats > most ? floats : most;
-  };
-  consider(false, forward_taps(w.h, g.dilation), forward_taps(w.w, g.dilation));
-  for_each_remainder(w, x, g,
-                     [&](const Taps& h, const Taps& v, const Pixels&, const Pixels&) { consider(true, h, v); });
-  return most;
+  const Room back = backward_room(x, w, y, g);
+  return larger(conv2d_bwd_w_workspace(w, y, g),
+                larger(conv2d_packed_size(w, g) + conv2d_packed_workspace(w, y, g), back.packed + back.parts));
 }
 
 }  // namespace slimneck::kernels::cuda

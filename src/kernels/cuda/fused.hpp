@@ -13,6 +13,9 @@ void conv2d_fwd_moments(Stream& stream, View<const float> x, View<const float> w
 /// How many parts of each channel those are.
 int conv2d_moments(const Shape& w, const Shape& y, const Conv2d& geometry) noexcept;
 
+/// Floats for conv2d_bwd_w alone.
+index_t conv2d_bwd_w_workspace(const Shape& w, const Shape& y, const Conv2d& geometry) noexcept;
+
 /// depthwise_fwd, which has such ends for few kernels only.
 void depthwise_fwd_moments(Stream& stream, const Half<const float>& x, View<const float> w, const Half<float>& y,
                            const Conv2d& geometry, const fast::Finish& finish, const Moments& moments) noexcept;

@@ -97,6 +97,10 @@ class Stream {
 
   /// What the following work belongs to, for messages; the text must stay until wait().
   void set_node(std::string_view node) noexcept { node_ = node; }
+  /// May dense convolutions, from now on, round what they multiply to 10 bits of mantissa, for tensor cores?
+  void set_tf32(bool allowed) noexcept { tf32_ = allowed; }
+  /// Do they? Devices before 8.0 cannot.
+  [[nodiscard]] bool tf32() const noexcept { return tf32_ && context_->info().architecture >= first_with_tf32; }
   /// Makes the device that of the calling thread.
   SLIMNECK_EXPORT void select() noexcept;
 
@@ -119,8 +123,10 @@ class Stream {
   void note(Status status, std::string_view call) noexcept;
   void throw_failure();
 
+  static constexpr int first_with_tf32 = 80;
+
   const Context* context_;
-  bool owned_;
+  bool owned_, tf32_ = false;
   void* stream_;
   std::string_view node_;
   struct Failure {

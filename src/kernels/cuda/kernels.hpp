@@ -84,14 +84,17 @@ SLIMNECK_EXPORT void conv2d_bwd_w(Stream& stream, View<const float> x, View<cons
 SLIMNECK_EXPORT index_t conv2d_workspace(const Shape& x, const Shape& w, const Shape& y,
                                          const Conv2d& geometry) noexcept;
 
-/// The forward in two steps, for weights that stay what they are: packed once, for views x of these strides, into
-/// conv2d_packed_size floats aligned to 16 bytes; of w the second step reads the shape alone.
+/// The forward in two steps, for weights that stay what they are: packed once, for views x of these strides and as the
+/// stream is, into conv2d_packed_size floats aligned to 16 bytes; of w the second step reads the shape alone. It is one
+/// launch, or for small maps of many channels two that are faster, where it has a workspace of conv2d_packed_workspace
+/// floats.
 SLIMNECK_EXPORT index_t conv2d_packed_size(const Shape& w, const Conv2d& geometry) noexcept;
 SLIMNECK_EXPORT void conv2d_pack(Stream& stream, View<const float> x, View<const float> w, const Conv2d& geometry,
                                  float* packed) noexcept;
 SLIMNECK_EXPORT void conv2d_fwd_packed(Stream& stream, View<const float> x, View<const float> w, View<float> y,
                                        const Conv2d& geometry, const fast::Finish& finish, const float* packed,
-                                       Write write = Write::set) noexcept;
+                                       float* workspace, Write write = Write::set) noexcept;
+SLIMNECK_EXPORT index_t conv2d_packed_workspace(const Shape& w, const Shape& y, const Conv2d& geometry) noexcept;
 
 // ---- GSConv (gsconv/cuda.cu), as fast::gsconv and gs_pair of the graph have it. Its second kernel is square and odd.
 //

@@ -34,7 +34,7 @@ void CudaConv::forward(const KernelCall& k, View<float> y, const kernels::fast::
   if (depthwise_)
     entries_.depthwise_fwd(*k.stream, x, w, y, geometry_, finish, kernels::Write::set);
   else if (k.kept)
-    entries_.conv2d_fwd_packed(*k.stream, x, w, y, geometry_, finish, static_cast<const float*>(k.kept),
+    entries_.conv2d_fwd_packed(*k.stream, x, w, y, geometry_, finish, static_cast<const float*>(k.kept), nullptr,
                                kernels::Write::set);
   else
     entries_.conv2d_fwd(*k.stream, x, w, y, geometry_, finish, static_cast<float*>(k.workspace), kernels::Write::set);
