@@ -43,6 +43,7 @@ struct Product {
 
 using Small = Blocking<64, 16, 4, 0, 4>;
 using Large = Blocking<128, 8, 8, 0, 2>;
+using Quartered = Quarters<16, 4>;
 using SmallTensors = Tensors<64, 3>;
 using LargeTensors = Tensors<128, 2>;
 
@@ -364,7 +365,7 @@ void run(Stream& stream, const char* name, const Packing& packing, Product p, co
   if (stream.tf32())
     cut.large ? with.template operator()<LargeTensors>() : with.template operator()<SmallTensors>();
   else if (quarters)
-    with.template operator()<Quarters>();
+    with.template operator()<Quartered>();
   else
     cut.large ? with.template operator()<Large>() : with.template operator()<Small>();
   if (!p.parts) return;

@@ -196,10 +196,11 @@ struct Tensors {
 };
 
 /// For small maps: a square of 32 x 32 results per block, whose four groups of threads take a quarter of each slice of
-/// terms each, 4 x 4 results per thread; the quarters are added in order on their way out.
+/// terms each, `of_quarter` of them, with `own` x `own` results per thread; the quarters are added on their way out.
+template <int of_quarter, int own>
 struct Quarters {
-  static constexpr int quarters = 4, threads = block_threads / quarters, own = 4, gap = 4;
-  static constexpr int rows = 32, columns = 32, of_quarter = 16, depth = quarters * of_quarter, blocks = 3;
+  static constexpr int quarters = 4, threads = block_threads / quarters, gap = 4;
+  static constexpr int rows = 32, columns = 32, depth = quarters * of_quarter, blocks = 3;
   static constexpr bool sliced = false;
   static constexpr int seats = rows / own, passes = own;
   static_assert(seats * seats == threads);
