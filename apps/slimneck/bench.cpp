@@ -28,7 +28,11 @@ struct BenchArguments {
 class Candidate {
  public:
   Candidate(const BenchArguments& arguments, const std::string& cfg)
-      : cfg_(cfg), train_(arguments.mode == "train"), model_(open(arguments, cfg)), parameters_(model_.parameters()) {
+      : cfg_(cfg),
+        train_(arguments.mode == "train"),
+        by_steps_(arguments.exec.device.kind == Device::cpu || arguments.layers || !arguments.trace.empty()),
+        model_(open(arguments, cfg)),
+        parameters_(model_.parameters()) {
     const PlanOptions options = arguments.exec.plan(train_ ? Mode::train : Mode::infer);
     plan_ = std::make_unique<Plan>(with_batch(results_only(model_.model.graph), arguments.batch), parameters_, options);
     steps_ = plan_->steps();
@@ -40,8 +44,9 @@ class Candidate {
   }
 
   void run() {
-    plan_->forward(&timeline_);
-    if (train_) plan_->backward(&timeline_);
+    Timeline* const timeline = by_steps_ ? &timeline_ : nullptr;
+    plan_->forward(timeline);
+    if (train_) plan_->backward(timeline);
     plan_->wait();
     for (std::size_t i = 0; i < steps_.size(); ++i) times_[i].push_back(timeline_.steps[i].ms());
   }
@@ -72,6 +77,7 @@ class Candidate {
 
   std::string cfg_;
   bool train_;
+  bool by_steps_;  ///< on a GPU only where steps are asked for: it does them all in one launch, unless it is watched
   OpenModel model_;
   Parameters parameters_;
   std::unique_ptr<Plan> plan_;

@@ -26,14 +26,14 @@ SLIMNECK_EXPORT Isa resolve(Isa isa);
 
 /// Where, in which precision and with what restrictions a plan or kernel runs.
 struct Exec {
-  Device device = Device::cpu;  ///< cpu; there is no other yet
+  Device device = Device::cpu;  ///< cuda: plans only, in builds that have it
   Isa isa = Isa::automatic;     ///< kernels of this instruction set; see resolve()
   int threads = 0;              ///< 0: all that the machine offers
   DType dtype = DType::f32;     ///< f64: every value in double precision
   bool reference = false;       ///< plain NCHW, no rewrites, every op by its scalar reference: the oracle
   index_t block = 0;            ///< channels per block of activations: 0 = the lanes of the ISA; else 1, 4, 8 or 16
   bool direct = false;          ///< no Winograd: convolutions are exact on integers, and slower
-  void* stream = nullptr;       ///< for devices with streams
+  void* stream = nullptr;       ///< cuda: queue there, a cudaStream_t; null: an own one
 };
 
 }  // namespace slimneck
