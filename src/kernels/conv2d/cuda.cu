@@ -447,6 +447,8 @@ void for_each_remainder(const View<const float>& dy, const View<const float>& w,
     }
 }
 
+constexpr auto forward_name = "conv2d_fwd";
+
 /// Room of the data gradient: packed weights of all remainders, and parts of sums of one of them.
 struct Room {
   index_t packed, parts;
@@ -465,7 +467,7 @@ void forward(Stream& stream, const View<const float>& x, const View<const float>
              const Half<float>& y, const Conv2d& g, const fast::Finish& finish, float* parts, Write write,
              const Moments& moments) noexcept {
   if (is_empty(y.view.shape)) return;
-  run(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y.view.shape, g), packed,
+  run(stream, forward_name, forward_packing(x, w, g), forward_product(x, y.view.shape, g), packed,
       output_of(y, finish, write), parts, moments);
 }
 
@@ -491,7 +493,7 @@ index_t conv2d_packed_workspace(const Shape& w, const Shape& y, const Conv2d& g)
 void conv2d_fwd_moments(Stream& stream, View<const float> x, View<const float> w, const Half<float>& y, const Conv2d& g,
                         const fast::Finish& finish, float* workspace, Write write, const Moments& moments) noexcept {
   if (is_empty(y.view.shape)) return;
-  conv2d_pack(stream, x, w, g, workspace);
+  run_pack(stream, forward_name, forward_packing(x, w, g), workspace);
   forward(stream, x, w, workspace, y, g, finish, workspace + conv2d_packed_size(w.shape, g), write, moments);
 }
 
