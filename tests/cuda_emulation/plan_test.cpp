@@ -330,7 +330,7 @@ TEST_CASE("failures while a plan is made are named, leave nothing behind, and th
       {"allocate_host", "cuda: allocating "},
       {"copy", "cuda: copying"},
       {"begin_capture", "cuda: capturing a graph"},
-      {"launch", "cuda: conv2d_pack for 'm.cv1"},
+      {"launch", "cuda: conv2d_fwd for 'm.cv1"},
       {"instantiate", "cuda: instantiating a graph"},
       {"instantiate", "cuda: instantiating a graph", 1},
   };
@@ -374,7 +374,7 @@ TEST_CASE("what fails while a plan runs is thrown by wait, with its node") {
     return message_of([&] { plan.wait(); });
   };
   Timeline timeline = plan.timeline();
-  CHECK(why("launch", &timeline).starts_with("cuda: conv2d_pack for 'm.cv1"));
+  CHECK(why("launch", &timeline).starts_with("cuda: conv2d_fwd for 'm.cv1"));
   CHECK(why("launch_graph", nullptr).starts_with("cuda: launching a graph for 'the forward': cudaErrorUnknown"));
   const std::vector<float> gradients(static_cast<std::size_t>(parameters.gradients().numel()), 0.F);
   const float* now = parameters.gradients().data<float>();
