@@ -341,6 +341,7 @@ void require_writable(const std::string& path) {
 
 void ExecArguments::add_to(CLI::App& app, bool inside) {
   device.add_to(app);
+  app.add_flag("--tf32", tf32, "on a GPU: convolutions by tensor cores, which round what they multiply to 10 bits");
   app.add_option("--threads", threads, "threads (0: all)")->check(integer_in(0, 1024));
   app.add_option("--isa", isa, "instruction set: scalar, avx2, avx512 or neon (the best that is here)")
       ->check(one_of(std::vector<std::string_view>{"automatic", "scalar", "avx2", "avx512", "neon"}));
@@ -420,6 +421,7 @@ PlanOptions ExecArguments::plan(Mode mode, DType type) const {
   options.mode = mode;
   options.exec = exec(type);
   options.ordinal = device.ordinal;
+  options.tf32 = tf32;
   options.memory = memory;
   if (!tune) return options;
   if (!tuned()) tuned() = std::make_unique<Tuned>();

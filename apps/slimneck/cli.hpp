@@ -173,14 +173,14 @@ struct DeviceArgument {
   void add_to(CLI::App& app);
 };
 
-/// How a plan runs: --device, --threads, --isa, --algo, --tune and, for those who look into plans, --memory, --block
-/// and
+/// How a plan runs: --device, --tf32, --threads, --isa, --algo, --tune and, for those who look into plans, --memory,
+/// --block and
 /// --reference.
 struct ExecArguments {
   DeviceArgument device;
   int threads = 0;
   std::string isa = "automatic", algo = "best";
-  bool tune = false;
+  bool tune = false, tf32 = false;
   std::uint64_t memory = 0;
   index_t block = 0;
   bool reference = false;

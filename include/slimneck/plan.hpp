@@ -109,6 +109,8 @@ struct PlanOptions {
   /// Training: the plan works on a part of a batch, beside others. Must outlive the plan.
   BatchPart* part = nullptr;
   int ordinal = 0;  ///< which of the devices of kind exec.device
+  /// CUDA: dense convolutions may round what they multiply to 10 bits of mantissa, for tensor cores.
+  bool tf32 = false;
 };
 
 /// Throws DeviceError, which says why, when no plan can run on this device.

@@ -55,6 +55,7 @@ class CudaRunner final : public Runner {
         device_(*program.device, sections_.all, "the plan"),
         host_(*program.device, program.persistent_bytes + sections_.image_bytes, "the plan's ports and parameters"),
         workspace_({1, 1, 1, static_cast<index_t>(program.refresh_workspace_bytes)}, DType::u8) {
+    stream_.set_tf32(options.tf32);
     load_lists();
     bind();
     if (one_by_one()) return;

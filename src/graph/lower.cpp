@@ -312,6 +312,7 @@ class Lowerer {
       step.kernel = lowering.kernel;
       step.run = lowering.run;
       step.kept = lowering.kept;
+      p_.packed_bytes += at(lowering.kept) * size_of(type_);
       step.prepare_kept = lowering.prepare_kept;
     } else if (on_device(node)) {
       throw DeviceError("cuda: there is no kernel for " + std::string(n.op->name) + " '" + n.name + "'");

@@ -120,20 +120,25 @@ TEST_CASE("four pixels at a time, and sums that are cut into slices") {
   }
 }
 
-TEST_CASE("packed weights, in the same bits") {
-  for (const ConvRow& row : {ConvRow{{1, 70, 4, 4}, 33, 3, 3, {1, 1, 1}}, ConvRow{{2, 5, 7, 9}, 7, 3, 3, {2, 1, 1}}}) {
+TEST_CASE("packed weights: with room for slices in the same bits, without it in one launch") {
+  for (const ConvRow& row : {ConvRow{{1, 70, 4, 4}, 33, 3, 3, {1, 1, 1}}, ConvRow{{2, 5, 7, 9}, 7, 3, 3, {2, 1, 1}},
+                             ConvRow{{2, 300, 3, 3}, 5, 1, 1, {}}, ConvRow{{2, 290, 6, 10}, 39, 1, 1, {}},
+                             ConvRow{{1, 64, 5, 6}, 6, 3, 3, {2, 1, 1, 1, 2}}}) {
     const ConvProblem p(row, Fill::reals);
     Bench bench;
-    const DeviceMap x(bench, p.x, {}), w(bench, p.w, {}), y(bench, row.y(), {}), again(bench, row.y(), {});
+    const DeviceMap x(bench, p.x, {}), w(bench, p.w, {}), y(bench, row.y(), {}), again(bench, row.y(), {}),
+        once(bench, row.y(), {});
     const DeviceArray<float> workspace(bench, cuda::conv2d_workspace(row.x, row.w(), row.y(), row.g)),
         packed(bench, cuda::conv2d_packed_size(row.w(), row.g)),
         parts(bench, cuda::conv2d_packed_workspace(row.w(), row.y(), row.g));
     run_case(name_of("conv2d", "fwd", row).with("packed"), [&] {
+      const View<const float> shape(nullptr, row.w());
       cuda::conv2d_fwd(bench.stream, x.read(), w.read(), y.view(), row.g, {}, workspace.data());
       cuda::conv2d_pack(bench.stream, x.read(), w.read(), row.g, packed.data());
-      cuda::conv2d_fwd_packed(bench.stream, x.read(), View<const float>(nullptr, row.w()), again.view(), row.g, {},
-                              packed.data(), parts.data());
+      cuda::conv2d_fwd_packed(bench.stream, x.read(), shape, again.view(), row.g, {}, packed.data(), parts.data());
+      cuda::conv2d_fwd_packed(bench.stream, x.read(), shape, once.view(), row.g, {}, packed.data(), nullptr);
       CHECK(same_bits(again.finished(), y.finished()));
+      CHECK(mismatches(once.finished(), p.y) == 0);
     });
   }
 }

@@ -8,6 +8,7 @@
 
 #include "device.hpp"
 #include "engine_case.hpp"
+#include "golden_modules.hpp"
 #include "golden_training.hpp"
 #include "golden_trajectory.hpp"
 #include "shared_data.hpp"
@@ -28,6 +29,8 @@ Exec on_cuda() {
 }
 
 }  // namespace
+
+TEST_CASE("modules on CUDA are the golden ones") { test::golden_modules::check_all(on_cuda(), "cuda"); }
 
 TEST_CASE("slimneck-n on CUDA trains as the golden network does") {
   const nlohmann::json index = test::read_json(test::test_data("model/index.json"));

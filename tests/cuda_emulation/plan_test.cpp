@@ -146,7 +146,10 @@ TEST_CASE("modules train without a byte moved, and compute what the reference co
     }
 }
 
-TEST_CASE("whole numbers come out to the last bit") {
+namespace {
+
+/// Convolutions, and what only moves, adds and compares.
+Graph whole_graph() {
   Graph graph;
   const Value x = graph.input("x", {2, 6, 5, 4});
   const auto conv = [&](Value from, index_t c2, index_t k, index_t stride, const char* name) {
@@ -158,7 +161,28 @@ TEST_CASE("whole numbers come out to the last bit") {
                                {{"source", shuffle_source(8, ShuffleKind::interleave)}});
   const Value pooled = graph.add(ops::max_pool, {both}, {{"kernel", index_t{3}}, {"pad", index_t{1}}});
   graph.output("y", graph.add(ops::upsample, {conv(graph.add(ops::add, {pooled, both}), 3, 3, 2, "c")}));
+  return graph;
+}
+
+}  // namespace
+
+TEST_CASE("whole numbers come out to the last bit") {
+  const Graph graph = whole_graph();
   for (const Mode mode : {Mode::infer, Mode::train}) check_same(graph, mode, true);
+}
+
+TEST_CASE("tensor cores are used where a plan may, and whole numbers stay exact") {
+  const Graph graph = whole_graph();
+  const auto run = [&](Mode mode, bool tf32, bool whole) {
+    fresh_device().only = {emulation::Schedule::Kind::shuffled, 4};
+    Parameters parameters(graph);
+    test::fill<float>(parameters, whole);
+    const bool train = mode == Mode::train;
+    Plan plan(graph, parameters, {.mode = mode, .exec = on_cuda(), .input_gradients = train, .tf32 = tf32});
+    return test::run_once<float>(graph, plan, parameters, mode, whole);
+  };
+  CHECK(run(Mode::infer, true, true) == run(Mode::infer, false, true));
+  for (const Mode mode : {Mode::infer, Mode::train}) CHECK(run(mode, true, false) != run(mode, false, false));
 }
 
 TEST_CASE("a plan's passes add to gradients, follow parameters and repeat to the last bit") {

@@ -22,7 +22,7 @@ double reads(const Shape& x, index_t kernel, index_t stride) {
   const std::uint64_t before = device.copied();
   cuda::depthwise_fwd(bench.stream, map.read(), w.read(), y.view(), geometry, {});
   bench.stream.wait();
-  return static_cast<double>(device.copied() - before) / static_cast<double>(sizeof(float) * x.numel());
+  return static_cast<double>(device.copied() - before) / static_cast<double>(x.numel() * index_t{sizeof(float)});
 }
 
 /// Threads of a block that have an output in the map, all blocks counted.

@@ -10,7 +10,8 @@
 // pixel is one term of each channel, four pixels at a time. The data gradient of stride s is s x s such products, one
 // for each remainder that a pixel can have, over the taps that reach it.
 //
-// Small maps with many channels make few blocks. Their terms are cut into slices, which a second kernel adds in order.
+// Small maps with many channels make few blocks. Their terms are cut into slices, which a second kernel adds in order;
+// or, where one kernel shall do, into quarters within a block.
 #include "kernels/conv2d/cuda_product.hpp"
 
 namespace slimneck::kernels::cuda {
@@ -42,6 +43,7 @@ struct Product {
 
 using Small = Blocking<64, 16, 4, 0, 4>;
 using Large = Blocking<128, 8, 8, 0, 2>;
+using Quartered = Quarters<16, 4>;
 using SmallTensors = Tensors<64, 3>;
 using LargeTensors = Tensors<128, 2>;
 
@@ -104,6 +106,12 @@ __device__ __forceinline__ const float* image_of(const Product& p, int n, int gr
   return p.x.data + n * p.x.sn + group * (p.x.c / p.groups) * p.x.sc;
 }
 
+/// A slice that is longer than packed terms are rounded to may reach past the last.
+template <class T>
+__device__ __forceinline__ Term term_of(const Product& p, int term) {
+  return T::depth <= term_multiple || term < p.packed_terms ? p.terms[term] : Term{0, nowhere, 0};
+}
+
 /// A thread copies one column of every slice of terms, each block_threads / columns-th term.
 template <class T>
 struct ByPixels {
@@ -125,7 +133,7 @@ struct ByPixels {
   __device__ __forceinline__ void begin(const Product& p, int begin, int buffer, typename T::Slices& s) const {
 #pragma unroll
     for (int k = 0; k < T::depth; k += step) {
-      const Term t = p.terms[begin + term() + k];
+      const Term t = term_of<T>(p, begin + term() + k);
       const bool there = static_cast<unsigned>(h + t.row) < static_cast<unsigned>(p.x.h) &&
                          static_cast<unsigned>(w + t.column) < static_cast<unsigned>(p.x.w);
       begin_copy(&s.x(buffer, term() + k, at()), there ? first + t.offset : p.x.data, there);
@@ -151,7 +159,7 @@ struct ByVectors {
   __device__ __forceinline__ void begin(const Product& p, int begin, int buffer, typename T::Slices& s) const {
 #pragma unroll
     for (int k = 0; k < T::depth; k += step) {
-      const Term t = p.terms[begin + term() + k];
+      const Term t = term_of<T>(p, begin + term() + k);
       const bool there = first && t.row == 0;
       begin_copy(reinterpret_cast<float4*>(&s.x(buffer, term() + k, at())),
                  reinterpret_cast<const float4*>(there ? first + t.offset : p.x.data), there);
@@ -173,10 +181,10 @@ __device__ __forceinline__ void leave_moments(ProductMemory<T>& memory, const Pr
     return sum;
   };
   float sum = 0, squares = 0;
-  for (int at = lane; at < count; at += lanes) sum += memory.results(seat, at);
+  for (int at = lane; at < count; at += lanes) sum += T::result(memory.results, seat, at);
   const float mean = sum_over_row(sum) / static_cast<float>(count);
   for (int at = lane; at < count; at += lanes) {
-    const float difference = memory.results(seat, at) - mean;
+    const float difference = T::result(memory.results, seat, at) - mean;
     squares = multiply_add(difference, difference, squares);
   }
   squares = sum_over_row(squares);
@@ -198,7 +206,7 @@ __global__ void __launch_bounds__(block_threads, T::blocks) product(Product p, O
   typename T::Sums sums = {};
 
   const auto begin = [&](int term, int buffer) {
-    T::begin_weights(p.weights, group * p.packed_terms + term, p.packed_rows, first_row, buffer, s);
+    T::begin_weights(p.weights, group * p.packed_terms + term, last - term, p.packed_rows, first_row, buffer, s);
     copies.begin(p, term, buffer, s);
     close_copies();
   };
@@ -224,7 +232,7 @@ __global__ void __launch_bounds__(block_threads, T::blocks) product(Product p, O
     for (int seat = thread_x() / T::columns; seat < T::seats; seat += block_threads / T::columns) {
       const int row = first_row + T::row(seat, pass);
       if (row >= p.rows) continue;
-      const float sum = memory.results(seat, own_column);
+      const float sum = T::result(memory.results, seat, own_column);
       if (T::sliced && p.parts)
         p.parts[(static_cast<index_t>(slice * p.groups + group) * p.rows + row) * p.columns() + pixel] = sum;
       else
@@ -352,8 +360,12 @@ void run(Stream& stream, const char* name, const Packing& packing, Product p, co
   p.parts = cut.slices > 1 ? parts : nullptr;
   const bool vectors = suits_vectors(packing, p);
   const auto with = [&]<class T>() { run_product<T>(stream, name, vectors, p, out, moments); };
+  // What wants slices and has no room for them.
+  const bool quarters = !parts && !moments.data && cut_of(packing, p.columns(), false).slices > 1;
   if (stream.tf32())
     cut.large ? with.template operator()<LargeTensors>() : with.template operator()<SmallTensors>();
+  else if (quarters)
+    with.template operator()<Quartered>();
   else
     cut.large ? with.template operator()<Large>() : with.template operator()<Small>();
   if (!p.parts) return;
@@ -435,6 +447,8 @@ void for_each_remainder(const View<const float>& dy, const View<const float>& w,
     }
 }
 
+constexpr auto forward_name = "conv2d_fwd";
+
 /// Room of the data gradient: packed weights of all remainders, and parts of sums of one of them.
 struct Room {
   index_t packed, parts;
@@ -453,7 +467,7 @@ void forward(Stream& stream, const View<const float>& x, const View<const float>
              const Half<float>& y, const Conv2d& g, const fast::Finish& finish, float* parts, Write write,
              const Moments& moments) noexcept {
   if (is_empty(y.view.shape)) return;
-  run(stream, "conv2d_fwd", forward_packing(x, w, g), forward_product(x, y.view.shape, g), packed,
+  run(stream, forward_name, forward_packing(x, w, g), forward_product(x, y.view.shape, g), packed,
       output_of(y, finish, write), parts, moments);
 }
 
@@ -479,7 +493,7 @@ index_t conv2d_packed_workspace(const Shape& w, const Shape& y, const Conv2d& g)
 void conv2d_fwd_moments(Stream& stream, View<const float> x, View<const float> w, const Half<float>& y, const Conv2d& g,
                         const fast::Finish& finish, float* workspace, Write write, const Moments& moments) noexcept {
   if (is_empty(y.view.shape)) return;
-  conv2d_pack(stream, x, w, g, workspace);
+  run_pack(stream, forward_name, forward_packing(x, w, g), workspace);
   forward(stream, x, w, workspace, y, g, finish, workspace + conv2d_packed_size(w.shape, g), write, moments);
 }
 

@@ -15,6 +15,36 @@ inline constexpr int row_multiple = 128, term_multiple = 16;
 
 inline int round_up(index_t a, int to) { return static_cast<int>((a + to - 1) / to * to); }
 
+__device__ __forceinline__ void read_vector(float* to, const float* from) {
+  *reinterpret_cast<float4*>(to) = *reinterpret_cast<const float4*>(from);
+}
+
+/// sums += w x, each with each.
+template <int own>
+__device__ __forceinline__ void add_products(const float (&w)[own], const float (&x)[own], float (&sums)[own][own]) {
+#pragma unroll
+  for (int i = 0; i < own; ++i)
+#pragma unroll
+    for (int j = 0; j < own; ++j) sums[i][j] = multiply_add(w[i], x[j], sums[i][j]);
+}
+
+/// Packed weights lie as the slices of T do, some of whose terms may be past the last. `line` is the first of the
+/// terms, of which there are `terms`.
+template <class T>
+__device__ __forceinline__ void begin_rows(const float* weights, int line, int terms, int packed_rows, int first_row,
+                                           int buffer, typename T::Slices& s) {
+  constexpr int vectors = T::rows / vector, step = block_threads / vectors;
+  static_assert(T::depth % step == 0);
+  const int own_row = thread_x() % vectors * vector, term = thread_x() / vectors;
+#pragma unroll
+  for (int k = 0; k < T::depth; k += step) {
+    const bool there = T::depth <= term_multiple || term + k < terms;
+    const float* from = weights + static_cast<index_t>(line + term + k) * packed_rows + first_row + own_row;
+    begin_copy(reinterpret_cast<float4*>(&s.w(buffer, term + k, own_row)),
+               reinterpret_cast<const float4*>(there ? from : weights), there);
+  }
+}
+
 /// A square of `side` x `side` results per block, `own` x `own` of them per thread, `depth` terms at a time; rows of
 /// shared memory have `gap` floats more than they need; so many blocks shall fit into a multiprocessor.
 template <int side, int depth_, int own, int gap, int blocks_>
@@ -22,7 +52,7 @@ struct Blocking {
   static constexpr int rows = side, columns = side, depth = depth_, blocks = blocks_;
   static constexpr bool sliced = side < row_multiple;  ///< may terms be cut into slices?
   /// Results on their way out: a row of each thread row at a time.
-  static constexpr int seats = side / own, passes = own, results_pitch = side;
+  static constexpr int seats = side / own, passes = own;
   static_assert(seats * seats == block_threads);
 
   using Sums = float[own][own];
@@ -30,6 +60,7 @@ struct Blocking {
     Array<float, 2, depth, rows + gap> w;
     Array<float, 2, depth, columns + gap> x;
   };
+  using Results = Array<float, seats, columns>;
 
   __device__ static __forceinline__ int row_seat() { return thread_x() / seats; }
   __device__ static __forceinline__ int column_seat() { return thread_x() % seats; }
@@ -41,42 +72,33 @@ struct Blocking {
 
   /// sums += the product of a slice.
   __device__ static __forceinline__ void multiply(Slices& s, int buffer, Sums& sums) {
-#pragma unroll (own == 8 ? 2 : 4)  // all of it at once takes more registers than two blocks have on sm_120
+#pragma unroll(own == 8 ? 2 : 4)  // all of it at once takes more registers than two blocks have on sm_120
     for (int k = 0; k < depth; ++k) {
       float w[own], x[own];
 #pragma unroll
       for (int i = 0; i < own; i += vector) {
-        *reinterpret_cast<float4*>(w + i) = *reinterpret_cast<const float4*>(&s.w(buffer, k, place(row_seat(), i)));
-        *reinterpret_cast<float4*>(x + i) = *reinterpret_cast<const float4*>(&s.x(buffer, k, place(column_seat(), i)));
+        read_vector(w + i, &s.w(buffer, k, place(row_seat(), i)));
+        read_vector(x + i, &s.x(buffer, k, place(column_seat(), i)));
       }
-#pragma unroll
-      for (int i = 0; i < own; ++i)
-#pragma unroll
-        for (int j = 0; j < own; ++j) sums[i][j] = multiply_add(w[i], x[j], sums[i][j]);
+      add_products(w, x, sums);
     }
   }
 
   /// Results number `pass` of each thread row.
-  __device__ static __forceinline__ void put(Array<float, seats, results_pitch>& results, int pass, const Sums& sums) {
+  __device__ static __forceinline__ void put(Results& results, int pass, const Sums& sums) {
 #pragma unroll
     for (int i = 0; i < own; ++i)
       if (i == pass)
 #pragma unroll
         for (int j = 0; j < own; ++j) results(row_seat(), place(column_seat(), j)) = sums[i][j];
   }
+  __device__ static __forceinline__ float result(Results& results, int seat, int column) {
+    return results(seat, column);
+  }
 
-  /// Packed weights lie as the slices do. `line` is the first of the terms, `row` the first of the rows.
-  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int packed_rows, int first_row,
-                                                       int buffer, Slices& s) {
-    constexpr int vectors = rows / vector, step = block_threads / vectors;
-    static_assert(depth % step == 0);
-    const int own_row = thread_x() % vectors * vector, term = thread_x() / vectors;
-#pragma unroll
-    for (int k = 0; k < depth; k += step)
-      begin_copy(reinterpret_cast<float4*>(&s.w(buffer, term + k, own_row)),
-                 reinterpret_cast<const float4*>(weights + static_cast<index_t>(line + term + k) * packed_rows +
-                                                 first_row + own_row),
-                 true);
+  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int terms, int packed_rows,
+                                                       int first_row, int buffer, Slices& s) {
+    begin_rows<Blocking>(weights, line, terms, packed_rows, first_row, buffer, s);
   }
   /// Where the weight of a term (a line of all groups) and a row is packed, and as what.
   __device__ static __forceinline__ index_t packed_at(int line, int row, int packed_rows) {
@@ -95,13 +117,14 @@ struct Tensors {
   static constexpr int down = warp_rows / tile_rows, across = warp_columns / tile_columns;
   static constexpr bool sliced = side < row_multiple;
   /// Results on their way out: a row of tiles of both rows of warps at a time.
-  static constexpr int seats = 2 * tile_rows, passes = down, results_pitch = columns + gap;
+  static constexpr int seats = 2 * tile_rows, passes = down;
 
   using Sums = float[down][across][4];
   struct Slices {
     Array<float, 2, depth * rows> w;
     Array<float, 2, depth, columns + gap> x;
   };
+  using Results = Array<float, seats, columns + gap>;
 
   __device__ static __forceinline__ int lane() { return thread_x() % warp; }
   __device__ static __forceinline__ int warp_row() { return thread_x() / warp % 2; }
@@ -133,7 +156,7 @@ struct Tensors {
     }
   }
 
-  __device__ static __forceinline__ void put(Array<float, seats, results_pitch>& results, int pass, const Sums& sums) {
+  __device__ static __forceinline__ void put(Results& results, int pass, const Sums& sums) {
     const int g = lane() / 4, t = lane() % 4, seat = warp_row() * tile_rows + g;
 #pragma unroll
     for (int i = 0; i < down; ++i)
@@ -147,9 +170,12 @@ struct Tensors {
           results(seat + 8, column + 1) = sums[i][j][3];
         }
   }
+  __device__ static __forceinline__ float result(Results& results, int seat, int column) {
+    return results(seat, column);
+  }
 
-  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int packed_rows, int first_row,
-                                                       int buffer, Slices& s) {
+  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int /*terms*/, int packed_rows,
+                                                       int first_row, int buffer, Slices& s) {
     constexpr int of_tiles = rows * tile_terms;  // numbers of as many terms as a tile has
     const float* from = weights + static_cast<index_t>(line) * packed_rows + first_row * tile_terms;
 #pragma unroll
@@ -169,11 +195,60 @@ struct Tensors {
   __device__ static __forceinline__ float packed(float w) { return to_tf32(w); }
 };
 
+/// For small maps: a square of 32 x 32 results per block, whose four groups of threads take a quarter of each slice of
+/// terms each, `of_quarter` of them, with `own` x `own` results per thread; the quarters are added on their way out.
+template <int of_quarter, int own>
+struct Quarters {
+  static constexpr int quarters = 4, threads = block_threads / quarters, gap = 4;
+  static constexpr int rows = 32, columns = 32, depth = quarters * of_quarter, blocks = 3;
+  static constexpr bool sliced = false;
+  static constexpr int seats = rows / own, passes = own;
+  static_assert(seats * seats == threads);
+
+  using Sums = float[own][own];
+  struct Slices {
+    Array<float, 2, depth, rows + gap> w;
+    Array<float, 2, depth, columns + gap> x;
+  };
+  using Results = Array<float, quarters, seats, columns>;
+
+  __device__ static __forceinline__ int quarter() { return thread_x() / threads; }
+  __device__ static __forceinline__ int row_seat() { return thread_x() % threads / seats; }
+  __device__ static __forceinline__ int column_seat() { return thread_x() % seats; }
+  __device__ static constexpr int row(int seat, int pass) { return seat * own + pass; }
+
+  __device__ static __forceinline__ void multiply(Slices& s, int buffer, Sums& sums) {
+#pragma unroll 4
+    for (int k = 0; k < of_quarter; ++k) {
+      float w[own], x[own];
+      read_vector(w, &s.w(buffer, quarter() * of_quarter + k, row_seat() * own));
+      read_vector(x, &s.x(buffer, quarter() * of_quarter + k, column_seat() * own));
+      add_products(w, x, sums);
+    }
+  }
+  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int terms, int packed_rows,
+                                                       int first_row, int buffer, Slices& s) {
+    begin_rows<Quarters>(weights, line, terms, packed_rows, first_row, buffer, s);
+  }
+  __device__ static __forceinline__ void put(Results& results, int pass, const Sums& sums) {
+#pragma unroll
+    for (int i = 0; i < own; ++i)
+      if (i == pass)
+#pragma unroll
+        for (int j = 0; j < own; ++j) results(quarter(), row_seat(), column_seat() * own + j) = sums[i][j];
+  }
+  __device__ static __forceinline__ float result(Results& results, int seat, int column) {
+    float sum = results(0, seat, column);
+#pragma unroll
+    for (int i = 1; i < quarters; ++i) sum += results(i, seat, column);
+    return sum;
+  }
+};
 /// Slices of a block, and, when they are done with, results on their way out.
 template <class T>
 union ProductMemory {
   typename T::Slices slices;
-  Array<float, T::seats, T::results_pitch> results;
+  typename T::Results results;
 };
 
 }  // namespace slimneck::kernels::cuda

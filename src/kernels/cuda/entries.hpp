@@ -7,6 +7,7 @@
 namespace slimneck::kernels::cuda {
 
 struct Entries {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): the names of a function and of a member
 #define SN_CUDA(name) decltype(&kernels::cuda::name) name = nullptr;
 #include "kernels/cuda/entries.inc"
 #undef SN_CUDA

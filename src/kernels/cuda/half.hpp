@@ -14,7 +14,9 @@ struct Half {
   index_t first = 0, split = 0;
 
   Half() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): a map of its own is the half that most calls have
   Half(const View<T>& v, index_t f = 0, index_t s = 0) : view(v), first(f), split(s) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): as T* converts to const T*
   operator Half<const T>() const { return {view, first, split}; }
 };
 
