@@ -15,7 +15,7 @@ configure release
 build build/release slimneck_cli
 mkdir -p "$folder"
 [ -e "$folder/shapes" ] || "$slimneck" data make-shapes "$folder/shapes" --images 1500 --img 320 --seed 0
-"$slimneck" train --data "$folder/shapes/data.yaml" --cfg slimneck-n --img 320 --batch 16 --epochs 60 --seed 0 \
+"$slimneck" train --data "$folder/shapes/data.yaml" --cfg slimneck-n --img 320 --batch 16 --epochs 60 --optimizer AdamW --seed 0 \
   --project "$folder" --name run
 best=$folder/run/weights/best.safetensors
 "$slimneck" convert "$best" "$folder/$name.safetensors" --half
