@@ -187,7 +187,7 @@ struct Lowering {
   /// CUDA, inference: elements that belong to the step from run to run, and what fills them whenever parameters change,
   /// from those of the operands that are parameters.
   index_t kept = 0;
-  KernelFunction prepare_kept = nullptr;
+  KernelFunction prepare_kept = nullptr;  ///< see kept
   /// The kernels, by name, that compute the same; Target::kernel asks for one. Empty: there is no choice.
   std::vector<std::string_view> alternatives = {};
 };
