@@ -4,26 +4,14 @@
 #include "page_network.hpp"
 #include "slimneck/evaluate.hpp"
 #include "slimneck/metrics.hpp"
+#include "train_report.hpp"
 #include "val_files.hpp"
-#include "val_table.hpp"
 
 namespace slimneck::cli {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string class_rows(const Metrics& metrics, std::span<const std::string> names) {
-  std::string html =
-      table_head("What was found, class by class",
-                 {{"class"}, {"objects", true}, {"precision", true}, {"recall", true}, {"mAP 0.5", true}});
-  for (const ValRow& row : val_rows(metrics, nullptr, names)) {
-    html += "<tr>" + cell(row.name) + number_cell(std::to_string(row.labels), static_cast<double>(row.labels));
-    for (const double value : {row.p, row.r, row.ap50}) html += number_cell(format("%.3f", value), value);
-    html += "</tr>\n";
-  }
-  return html + "</tbody></table></div>";
-}
 
 /// Modules, times and memory of the plan that looks at one picture.
 std::string network_part(OpenModel& open, Parameters& parameters) {
@@ -57,8 +45,8 @@ std::string show_detection(const DemoArguments& arguments, const DemoData& data)
 
   const std::string sentence = format(
       "%s (%.2f M parameters, %.2f GMACs at %lldx%lld) with the weights of %s finds %.0f of %lld objects in %lld "
-      "pictures "
-      "that were drawn a moment ago, at a precision of %.2f: mAP 0.5 is %.3f, mAP 0.5:0.95 is %.3f. The network takes "
+      "pictures that were drawn a moment ago, at a precision of %.2f: mAP 0.5 is %.3f, mAP 0.5:0.95 is %.3f. The "
+      "network takes "
       "%.1f ms a picture.",
       open.model.name.c_str(), 1e-6 * static_cast<double>(stats.parameters), 1e-9 * static_cast<double>(stats.macs),
       static_cast<long long>(net_size), static_cast<long long>(net_size),
@@ -70,7 +58,7 @@ std::string show_detection(const DemoArguments& arguments, const DemoData& data)
   flush_output();
   return section("Finding shapes", escaped(sentence),
                  picture_figure(picture, "The first of them, with what was found and how sure the network is.") +
-                     class_rows(metrics, data.config.names)) +
+                     class_table("What was found, class by class", val_rows(metrics, nullptr, data.config.names))) +
          network_part(open, parameters);
 }
 

@@ -93,18 +93,6 @@ std::string curves(const TrainSummary& summary) {
          curve_figure(summary, "recall over confidence", "confidence", &ClassMetrics::recall) + "</div>";
 }
 
-std::string class_table(const TrainSummary& summary) {
-  std::string html = table_head(
-      "Validation of the best weights",
-      {{"class"}, {"labels", true}, {"precision", true}, {"recall", true}, {"mAP 0.5", true}, {"mAP 0.5:0.95", true}});
-  for (const ValRow& row : rows_of(summary)) {
-    html += "<tr>" + cell(row.name) + number_cell(std::to_string(row.labels), static_cast<double>(row.labels));
-    for (const double value : {row.p, row.r, row.ap50, row.ap}) html += number_cell(format("%.3f", value), value);
-    html += "</tr>\n";
-  }
-  return html + "</tbody></table></div>";
-}
-
 std::string options_list(const TrainSummary& summary) {
   std::string html = "<dl>";
   for (const auto& [name, value] : summary.options)
@@ -127,6 +115,18 @@ std::string lead(const TrainSummary& summary) {
 }
 
 }  // namespace
+
+std::string class_table(const std::string& caption, std::span<const ValRow> rows) {
+  std::string html = table_head(
+      caption,
+      {{"class"}, {"labels", true}, {"precision", true}, {"recall", true}, {"mAP 0.5", true}, {"mAP 0.5:0.95", true}});
+  for (const ValRow& row : rows) {
+    html += "<tr>" + cell(row.name) + number_cell(std::to_string(row.labels), static_cast<double>(row.labels));
+    for (const double value : {row.p, row.r, row.ap50, row.ap}) html += number_cell(format("%.3f", value), value);
+    html += "</tr>\n";
+  }
+  return html + "</tbody></table></div>";
+}
 
 std::string train_course(const TrainSummary& summary) {
   const Range whole{0, 1};
@@ -185,7 +185,8 @@ std::string train_report(const TrainSummary& summary) {
         section("The course of it", "Losses are means over an epoch; the validation sees the average of the weights.",
                 train_course(summary));
   if (summary.metrics != nullptr) {
-    body += section("Classes", "Precision and recall where the mean F1 is highest, at IoU 0.5.", class_table(summary));
+    body += section("Classes", "Precision and recall where the mean F1 is highest, at IoU 0.5.",
+                    class_table("Validation of the best weights", rows_of(summary)));
     if (!summary.metrics->classes.empty())
       body += section("Curves", "What the weights of the best epoch find in the validation data.", curves(summary));
   }

@@ -8,6 +8,7 @@
 #include "slimneck/metrics.hpp"
 #include "slimneck/train.hpp"
 #include "train_log.hpp"
+#include "val_table.hpp"
 
 namespace slimneck::cli {
 
@@ -27,6 +28,9 @@ struct TrainSummary {
 
 /// metrics.json
 std::string metrics_json(const TrainSummary& summary);
+
+/// A row for each class, as in the table of a validation.
+std::string class_table(const std::string& caption, std::span<const ValRow> rows);
 
 /// Charts of how losses, accuracy and learning rates went.
 std::string train_course(const TrainSummary& summary);
