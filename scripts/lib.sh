@@ -63,7 +63,7 @@ configure() {
   cmake --preset "$preset" "$@"
 }
 
-# build DIRECTORY [TARGET]
+# build DIRECTORY [TARGET...]
 build() {
-  cmake --build "$1" --parallel "$(getconf _NPROCESSORS_ONLN)" ${2:+--target "$2"}
+  cmake --build "$1" --parallel "$(getconf _NPROCESSORS_ONLN)" ${2:+--target "${@:2}"}
 }
