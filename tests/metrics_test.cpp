@@ -149,6 +149,9 @@ TEST_CASE("confusion matrix: taken for another, missed, found beside every label
   matrix.add({.detections = {found(0, 300, 0.9F)}, .truth = {truth(0, 0)}});
   CHECK(matrix.count(3, 0) == 1);
   CHECK(matrix.count(0, 3) == 0);
+  // Nor is one where there is none: a picture of background is not counted.
+  matrix.add({.detections = {found(0, 300, 0.9F)}, .truth = {}});
+  CHECK(matrix.count(0, 3) == 0);
   CHECK_THROWS_AS(matrix.add({.detections = {}, .truth = {truth(3, 0)}}), ShapeError);
   CHECK_THROWS_AS(matrix.add({.detections = {found(-1, 0, 1)}, .truth = {}}), ShapeError);
   CHECK_THROWS_AS(ConfusionMatrix(0), ShapeError);

@@ -22,7 +22,7 @@ std::vector<std::ptrdiff_t> matched(const Judged& picture, const std::vector<Det
     for (std::size_t t = 0; t < picture.truth.size(); ++t)
       if (const float iou = train::box_iou(picture.truth[t], found[d]); !picture.truth[t].crowd && iou > best.iou)
         best = {t, d, iou};
-    if (!(best.iou > std::max(least, overlap[best.truth]))) continue;
+    if (!(best.iou > least) || !(best.iou > overlap[best.truth])) continue;
     overlap[best.truth] = best.iou;
     match[best.truth] = static_cast<std::ptrdiff_t>(d);
   }
