@@ -102,8 +102,9 @@ struct NetworkRow : PairTimes {
 /// Fills the parameters, and makes the rest.
 NetworkProblem network_problem(const Network& network, Parameters& parameters, const Options& options);
 Plan plan_of(const NetworkProblem& problem, const Options& options, bool direct);
-/// Inference, or forward and backward.
-void run_step(Plan& plan, bool train, Timeline* timeline = nullptr);
+/// Inference, or forward and backward. Against the peer that reorders its weights in every step, slimneck packs its own;
+/// against the one whose weights lie ready, it finds them packed.
+void run_step(const NetworkProblem& problem, Plan& plan, Timeline* timeline = nullptr);
 
 struct Difference {
   double error = 0;  ///< the largest one over the largest value

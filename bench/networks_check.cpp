@@ -164,15 +164,16 @@ Plan plan_of(const NetworkProblem& p, const Options& options, bool direct) {
   return plan;
 }
 
-void run_step(Plan& plan, bool train, Timeline* timeline) {
+void run_step(const NetworkProblem& p, Plan& plan, Timeline* timeline) {
+  if (p.framework) p.parameters->touch();
   plan.forward(timeline);
-  if (train) plan.backward(timeline);
+  if (p.train) plan.backward(timeline);
 }
 
 Difference compare(const NetworkProblem& p, NetworkPeer& peer, const Options& options) {
   Plan plan = plan_of(p, options, true);
   p.parameters->zero_grad();
-  run_step(plan, p.train);
+  run_step(p, plan);
   peer.run();
   Difference worst;
   worst.bound = bound_of(*p.network, p.train) * (p.algorithm == kernels::Algorithm::best ? winograd_factor : 1);

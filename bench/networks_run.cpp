@@ -80,7 +80,7 @@ class Run {
 
   void time(const NetworkProblem& p, NetworkPeer& peer, NetworkRow& row) {
     Plan plan = plan_of(p, options_, options_.algorithm == kernels::Algorithm::direct);
-    static_cast<PairTimes&>(row) = clock_.time([&] { run_step(plan, p.train); }, [&] { peer.run(); });
+    static_cast<PairTimes&>(row) = clock_.time([&] { run_step(p, plan); }, [&] { peer.run(); });
     budgets(p, plan, peer, row);
   }
 
@@ -91,7 +91,7 @@ class Run {
     StepTimes ours(works), theirs(peer.works());
     Timeline timeline = plan.timeline();
     for (int i = 0; i < budget_runs; ++i) {
-      run_step(plan, p.train, &timeline);
+      run_step(p, plan, &timeline);
       std::vector<double> ms;
       for (const Timeline::Span& s : timeline.steps) ms.push_back(s.ms());
       ours.add(ms);

@@ -501,6 +501,7 @@ TEST_CASE("training is a function of its numbers") {
         const View<float> g = parameters.gradient<float>(e);
         for (index_t i = 0; i < g.shape.numel(); ++i) e.value.data<float>()[i] -= 0.01F * g.data[i];
       }
+      parameters.touch();
     }
     return last;
   };
@@ -557,6 +558,32 @@ TEST_CASE("refresh packs parameters again after touch, and only then") {
   CHECK(after == test::run_once<float>(graph, fresh, parameters, Mode::infer));
   for (std::size_t i = 0; i < after.at("output y").size(); ++i)
     CHECK(after.at("output y")[i] == 2 * before.at("output y")[i]);
+}
+
+TEST_CASE("training packs what was touched, and running statistics touch no parameters") {
+  const Graph graph = module_graph({1, 8, 3, 3}, [](const ModuleBuilder& b, Value x) {
+    return modules::conv(b.scope("2"), b.scope("1").conv2d(x, 12, {.k = 3}), 8, {}, b.act(true));  // 12 leave holes
+  });
+  Parameters parameters(graph);
+  test::fill<float>(parameters);
+  Plan plan(graph, parameters, {Mode::train, exec_of(DType::f32, 8), true});
+  REQUIRE(plan.stats().packed_bytes > 0);
+  const auto run = [&](Plan& which) {
+    return test::run_once<float>(graph, which, parameters, Mode::train).at("output y");
+  };
+  const std::uint64_t version = parameters.version(), packed = parameters.parameters_version();
+  const std::vector<double> before = run(plan);
+  CHECK(parameters.version() > version);
+  CHECK(parameters.parameters_version() == packed);
+
+  Tensor& weights = parameters.at("m.2.conv.weight").value;
+  for (index_t i = 0; i < weights.numel() / 2; ++i) weights.data<float>()[i] *= -3;
+  CHECK(run(plan) == before);
+  parameters.touch();
+  const std::vector<double> after = run(plan);
+  CHECK(after != before);
+  Plan fresh(graph, parameters, {Mode::train, exec_of(DType::f32, 8), true});
+  CHECK(run(fresh) == after);
 }
 
 TEST_CASE("a plan may be moved") {

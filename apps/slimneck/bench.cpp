@@ -43,7 +43,9 @@ class Candidate {
       for (const std::string& name : plan_->outputs()) fill_like_picture(plan_->output_gradient(name));
   }
 
+  /// Training: a step whose parameters have just moved.
   void run() {
+    if (train_) parameters_.touch();
     Timeline* const timeline = by_steps_ ? &timeline_ : nullptr;
     plan_->forward(timeline);
     if (train_) plan_->backward(timeline);

@@ -127,7 +127,9 @@ class Candidate {
   }
 
  private:
+  /// In training with parameters that have just moved.
   void run(std::span<double> seconds, int calls) {
+    if (train_) parameters_.touch();
     plan_.forward(&timeline_);
     if (train_) plan_.backward(&timeline_);
     plan_.wait();

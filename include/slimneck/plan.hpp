@@ -61,10 +61,15 @@ class SLIMNECK_EXPORT Parameters {
   /// All gradients become zero.
   void zero_grad() noexcept;
 
-  /// Counts changes; whoever writes values calls touch(), and inference plans then pack again on refresh().
+  /// Counts changes; whoever writes values calls touch(), and plans then pack again: for inference on refresh(), for
+  /// training in the next run.
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
+  /// The last version that changed more than states.
+  [[nodiscard]] std::uint64_t parameters_version() const noexcept { return parameters_version_; }
   /// Values have changed.
-  void touch() noexcept { ++version_; }
+  void touch() noexcept { parameters_version_ = ++version_; }
+  /// Only states have, such as running statistics.
+  void touch_states() noexcept { ++version_; }
 
   /// What the inference plans of these parameters share.
   [[nodiscard]] graph::PackedStore& packed_store() const noexcept { return *store_.store; }
@@ -85,7 +90,7 @@ class SLIMNECK_EXPORT Parameters {
   std::vector<Entry> entries_;
   std::map<std::string, int, std::less<>> index_;
   Tensor gradients_;
-  std::uint64_t version_ = 1;
+  std::uint64_t version_ = 1, parameters_version_ = 1;
   Store store_;
 };
 

@@ -54,7 +54,7 @@ class CpuRunner final : public Runner {
     run_all(program_.forward, spans);
     // Inference plans fold running statistics when parameters change, and these just did.
     const bool leads = part_ == nullptr || part_->leads();
-    if (leads && mode_ == Mode::train && !program_.graph.updates().empty()) params_.touch();
+    if (leads && mode_ == Mode::train && !program_.graph.updates().empty()) params_.touch_states();
   }
 
   void backward(Timeline::Span* spans) noexcept override { run_all(program_.backward, spans); }
@@ -83,7 +83,7 @@ class CpuRunner final : public Runner {
       if (step->kind == Step::Kind::accumulate) step->completes = !std::exchange(seen[at(step->entry)], char{1});
   }
 
-  /// Training writes its packed forms in every run, so they are its own.
+  /// Training writes its packed forms while it runs, so they are its own.
   void take_packed() {
     PackedStore& store = params_.packed_store();
     const std::lock_guard lock(store.mutex);
@@ -120,6 +120,16 @@ class CpuRunner final : public Runner {
                    form.memory.data<T>(), static_cast<T*>(workspace_.raw()));
   }
 
+  /// Training: batches between two moves of the parameters find them packed. States move in every run.
+  template <class T>
+  void pack_changed(PackedForm& form) noexcept {
+    const bool moves = params_.entries()[at(form.what.entry)].role != Role::parameter;
+    const std::uint64_t version = moves ? params_.version() : params_.parameters_version();
+    if (form.version == version) return;
+    pack<T>(form);
+    form.version = version;
+  }
+
   /// Inference: what another plan packed already is there.
   void refresh_packed() noexcept {
     const core::ThreadScope threads(program_.target.threads);
@@ -137,7 +147,7 @@ class CpuRunner final : public Runner {
     switch (step.kind) {
       case Kind::kernel: step.run(step.call); break;
       case Kind::gather: graph::gather<T>(step, program_.target); break;
-      case Kind::pack: pack<T>(*packed_[at(step.out[0].index)]); break;
+      case Kind::pack: pack_changed<T>(*packed_[at(step.out[0].index)]); break;
       case Kind::accumulate:
       case Kind::assign: {
         Parameters::Entry& entry = params_.entries()[at(step.entry)];

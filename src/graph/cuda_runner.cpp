@@ -98,7 +98,7 @@ class CudaRunner final : public Runner {
     if (forward && train_) {
       deliver(program_.forward);
       // Inference plans fold running statistics when parameters change, and these just did.
-      if (!program_.graph.updates().empty()) params_.touch();
+      if (!program_.graph.updates().empty()) params_.touch_states();
     }
     if (backward) deliver(program_.backward);
   }

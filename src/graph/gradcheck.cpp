@@ -80,6 +80,7 @@ class Checker {
 
   /// Running statistics change in a training forward; they must not drift between evaluations.
   double evaluate() {
+    parameters_.touch();
     std::vector<Tensor> kept;
     for (const Parameters::Entry& e : parameters_.entries())
       if (e.role == Role::state) kept.push_back(e.value);
@@ -227,6 +228,7 @@ GradientCheckResult check_gradients(const Graph& graph, Parameters& parameters, 
   GradientCheckResult result = Checker(graph, parameters, options).run();
   for (std::size_t i = 0; i < kept.size(); ++i)
     std::copy_n(kept[i].data<double>(), kept[i].numel(), parameters.entries()[i].value.data<double>());
+  parameters.touch();
   return result;
 }
 

@@ -173,7 +173,7 @@ class Lowerer {
     return form;
   }
 
-  /// Training on the CPU packs in every run, just before the first reader: then that finds it in the cache.
+  /// Training on the CPU packs what changed just before the first reader: then that finds it in the cache.
   void add_pack(const std::string& name, int entry, Operand form) {
     Step step;
     step.kind = Step::Kind::pack;
