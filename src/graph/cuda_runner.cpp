@@ -66,13 +66,14 @@ class CudaRunner final : public Runner {
   AnyView port(const Place& place) override { return view_of<float>(program_, place, nullptr, host_.data()); }
 
   void refresh() override {
-    if (train_ || version_ == params_.version()) return;
+    if (train_) return keep_parameters();
+    if (version_ == params_.version()) return;
     stream_.select();
     stream_.finish();
-    fill_image();
+    for (const Role role : {Role::parameter, Role::state}) fill_image(role);
     for (const Step& step : program_.refresh)
       step.kind == Step::Kind::gather ? gather<float>(step, program_.target) : step.run(step.call);
-    upload_image();
+    upload_image(0, sections_.image_bytes);
     for (const Step& step : program_.forward)
       if (step.prepare_kept) step.prepare_kept(step.call);
     copy(constants_, Direction::to_device);
@@ -81,7 +82,10 @@ class CudaRunner final : public Runner {
   }
 
   void forward(Timeline::Span* spans) noexcept override {
-    if (train_) fill_image();
+    if (train_) {
+      keep_parameters();
+      fill_image(Role::state);
+    }
     run(forward_graph_, "the forward", spans, [&] { queue_forward(spans); });
     forward_ran_ = true;
   }
@@ -111,28 +115,27 @@ class CudaRunner final : public Runner {
   // ---- memory ----
   struct Parts {
     std::size_t workspace = 0, ports = 0, lists = 0, image = 0, kept = 0, all = 0;  ///< where they begin, and their end
-    std::size_t image_bytes = 0;
+    std::size_t image_bytes = 0, states = 0;  ///< the image, and where states begin in it, behind the parameters
   };
 
   /// The parts of the device's memory; the arena comes first.
   Parts divide() {
+    Parts parts;
     Sections image;
-    packed_at_.reserve(program_.packed.size());
-    for (const Packed& p : program_.packed) packed_at_.push_back(image.take(at_floats(p.elements)));
+    packed_at_.assign(program_.packed.size(), none);
     entry_at_.assign(params_.entries().size(), none);
+    take_entries(Role::parameter, image);
+    parts.states = image.taken();
+    take_entries(Role::state, image);
     std::size_t listed = 0;
     Sections kept;
     for (const std::vector<Step>* steps : {&program_.forward, &program_.backward})
       for (const Step& step : *steps) {
         listed += step.list.size();
         kept_at_.push_back(kept.take(at_floats(step.kept)));
-        for (const Operand& o : step.in)
-          if (o.kind == Operand::Kind::entry && entry_at_[at(o.index)] == none)
-            entry_at_[at(o.index)] = image.take(params_.entries()[at(o.index)].value.bytes());
       }
     Sections all;
     static_cast<void>(all.take(program_.arena_bytes));
-    Parts parts;
     parts.workspace = all.take(program_.workspace_bytes);
     parts.ports = all.take(program_.persistent_bytes);
     parts.lists = all.take(listed * sizeof(int));
@@ -141,6 +144,20 @@ class CudaRunner final : public Runner {
     parts.all = all.taken();
     parts.image_bytes = image.taken();
     return parts;
+  }
+
+  [[nodiscard]] bool has_role(int entry, Role role) const { return params_.entries()[at(entry)].role == role; }
+
+  /// Room in the image for what steps read of the entries of this role.
+  void take_entries(Role role, Sections& image) {
+    for (std::size_t i = 0; i < packed_at_.size(); ++i)
+      if (const Packed& p = program_.packed[i]; has_role(p.entry, role))
+        packed_at_[i] = image.take(at_floats(p.elements));
+    for (const std::vector<Step>* steps : {&program_.forward, &program_.backward})
+      for (const Step& step : *steps)
+        for (const Operand& o : step.in)
+          if (o.kind == Operand::Kind::entry && entry_at_[at(o.index)] == none && has_role(o.index, role))
+            entry_at_[at(o.index)] = image.take(params_.entries()[at(o.index)].value.bytes());
   }
 
   static std::size_t at_floats(index_t count) { return static_cast<std::size_t>(count) * sizeof(float); }
@@ -233,20 +250,30 @@ class CudaRunner final : public Runner {
   }
 
   // ---- work ----
-  /// Parameters as kernels read them, in memory of the host.
-  void fill_image() noexcept {
+  /// Entries of a role as kernels read them, in memory of the host.
+  void fill_image(Role role) noexcept {
     for (std::size_t i = 0; i < packed_at_.size(); ++i) {
       const Packed& p = program_.packed[i];
+      if (!has_role(p.entry, role)) continue;
       pack<float>(p, program_.target, std::as_const(params_.entries()[at(p.entry)].value).view<float>(),
                   reinterpret_cast<float*>(host_image() + packed_at_[i]), nullptr);
     }
     for (std::size_t i = 0; i < entry_at_.size(); ++i)
-      if (const Tensor& value = params_.entries()[i].value; entry_at_[i] != none)
+      if (const Tensor& value = params_.entries()[i].value; entry_at_[i] != none && has_role(static_cast<int>(i), role))
         std::copy_n(static_cast<const std::byte*>(value.raw()), value.bytes(), host_image() + entry_at_[i]);
   }
 
-  void upload_image() noexcept {
-    stream_.copy(device(sections_.image), host_image(), sections_.image_bytes, Direction::to_device);
+  void upload_image(std::size_t begin, std::size_t end) noexcept {
+    stream_.copy(device(sections_.image + begin), host_image() + begin, end - begin, Direction::to_device);
+  }
+
+  /// Training: parameters go to the device when they have moved, which is after a wait(), and stay there.
+  void keep_parameters() noexcept {
+    if (version_ == params_.parameters_version()) return;
+    stream_.select();
+    fill_image(Role::parameter);
+    upload_image(0, sections_.states);
+    version_ = params_.parameters_version();
   }
 
   void copy(const std::vector<Range>& ranges, Direction direction) noexcept {
@@ -258,7 +285,7 @@ class CudaRunner final : public Runner {
   }
 
   void queue_forward(Timeline::Span* spans) noexcept {
-    if (train_) upload_image();
+    if (train_) upload_image(sections_.states, sections_.image_bytes);
     copy(inputs_, Direction::to_device);
     queue(program_.forward, list_at_.data(), spans);
     copy(results_, Direction::to_host);
@@ -331,7 +358,7 @@ class CudaRunner final : public Runner {
   std::vector<const int*> list_at_;  ///< of each step of the forward, then of the backward
   std::vector<Range> constants_, inputs_, results_, slopes_, gradients_;
   std::unique_ptr<cuda::Graph> forward_graph_, backward_graph_;
-  std::uint64_t version_ = 0;
+  std::uint64_t version_ = 0;  ///< of what the image holds
 };
 
 }  // namespace

@@ -233,6 +233,12 @@ TEST_CASE("forward and backward allocate nothing, wait for nothing, and are one 
     CHECK(device.calls("launch_graph") == 2);
     plan.wait();
     CHECK(device.calls("wait") == compiled[2] + 1);
+    parameters.touch();  // only then they are sent again, in one piece
+    for (int i = 0; i < 2; ++i) {
+      plan.forward();
+      plan.wait();
+      CHECK(device.calls("copy") == compiled[4] + 1);
+    }
   }
   CHECK(device.allocated() == before);
 }

@@ -6,9 +6,10 @@
 // Both are one matrix product: rows are channels of the result, columns its pixels, and the sum goes over terms
 // (channel, u, v). Weights are packed first, so that a slice of terms is a block of rows side by side; with them goes a
 // table that says where each term lies from a pixel's first one, so that no index is divided in the loop. Both come
-// into shared memory by asynchronous copies, two slices in turns; where the pixels of a plane lie side by side and a
-// pixel is one term of each channel, four pixels at a time. The data gradient of stride s is s x s such products, one
-// for each remainder that a pixel can have, over the taps that reach it.
+// into shared memory by asynchronous copies, two slices in turns. Where channels fill whole slices, terms are (u, v,
+// channel), and a pixel is inside of the picture for all of a slice or for none; where the pixels of a plane lie side
+// by side and a pixel is one term of each channel, they are copied four at a time. The data gradient of stride s is
+// s x s such products, one for each remainder that a pixel can have, over the taps that reach it.
 //
 // Small maps with many channels make few blocks. Their terms are cut into slices, which a second kernel adds in order;
 // or, where one kernel shall do, into quarters within a block.
@@ -17,9 +18,6 @@
 namespace slimneck::kernels::cuda {
 
 namespace {
-
-/// A row or column that no picture has; the sum of two is none either.
-constexpr int nowhere = -(1 << 30);
 
 /// Where a term lies from the first one of a pixel: in floats, and in rows and columns.
 struct alignas(16) Term {
@@ -31,8 +29,8 @@ struct Product {
   Map<const float> x;
   const float* weights;  ///< packed
   const Term* terms;
-  int rows, groups, packed_rows, packed_terms;
-  int grid_h, grid_w;          ///< pixels of an image that are written
+  int rows, groups, packed_rows, packed_terms, last;  ///< terms end at `last`
+  int grid_h, grid_w;                                 ///< pixels of an image that are written
   int step, first_h, first_w;  ///< pixel (i, j) reads from (i step + first_h, j step + first_w) on
   int out_step, out_h, out_w;  ///< and is written to (i out_step + out_h, ...)
   int slices, slice_terms;
@@ -55,14 +53,15 @@ struct Taps {
   int at, distance;        ///< of the i-th: at + i distance
 };
 
-/// What is packed: rows are channels of the result, terms are (channel, i, j).
+/// What is packed: rows are channels of the result, terms are (channel, i, j) or (i, j, channel).
 struct Packing {
   Map<const float> w;
   int rows, channels, groups;
   bool transposed;  ///< rows are the input channels of w
+  bool by_taps;     ///< as many channels as fill whole slices, one tap after the other
   Taps h, v;
-  int packed_rows, packed_terms;
-  index_t sc, sh, sw;  ///< strides of what is read
+  int packed_rows, packed_terms, last;  ///< terms up to `last` count
+  index_t sc, sh, sw;                   ///< strides of what is read
 };
 
 /// One term of one group per block row; threads go along the rows of the product.
@@ -71,9 +70,10 @@ __global__ void __launch_bounds__(block_threads) pack(Packing p, float* weights,
   const int across = (p.packed_rows + threads_x() - 1) / threads_x(), line = block_x() / across;
   const int group = line / p.packed_terms, term = line - group * p.packed_terms;
   const int row = (block_x() - line * across) * threads_x() + thread_x();
-  const int taps = p.h.count * p.v.count, channel = term / taps, tap = term - channel * taps;
+  const int taps = p.h.count * p.v.count, channel = p.by_taps ? term % p.channels : term / taps;
+  const int tap = p.by_taps ? term / p.channels : term - channel * taps;
   const int i = tap / p.v.count, j = tap - i * p.v.count;
-  const bool inside = channel < p.channels;
+  const bool inside = channel < p.channels && tap < taps;
   if (row < p.packed_rows) {
     float value = 0;
     if (inside && row < p.rows) {
@@ -106,12 +106,6 @@ __device__ __forceinline__ const float* image_of(const Product& p, int n, int gr
   return p.x.data + n * p.x.sn + group * (p.x.c / p.groups) * p.x.sc;
 }
 
-/// A slice that is longer than packed terms are rounded to may reach past the last.
-template <class T>
-__device__ __forceinline__ Term term_of(const Product& p, int term) {
-  return T::depth <= term_multiple || term < p.packed_terms ? p.terms[term] : Term{0, nowhere, 0};
-}
-
 /// A thread copies one column of every slice of terms, each block_threads / columns-th term.
 template <class T>
 struct ByPixels {
@@ -125,18 +119,39 @@ struct ByPixels {
   __device__ __forceinline__ ByPixels(const Product& p, int group) {
     const Place2d place = place_of(p, block_x() * T::columns + at());
     const bool inside = place.n < p.x.n;
+    const int i = place.i * p.step + p.first_h;
     w = place.j * p.step + p.first_w;
-    h = inside ? place.i * p.step + p.first_h : nowhere;
-    first = inside ? image_of(p, place.n, group) + h * p.x.sh + w * p.x.sw : nullptr;
+    h = inside ? i : nowhere;
+    first = image_of(p, inside ? place.n : 0, group) + offset(p.x, i, w);
   }
 
   __device__ __forceinline__ void begin(const Product& p, int begin, int buffer, typename T::Slices& s) const {
 #pragma unroll
     for (int k = 0; k < T::depth; k += step) {
-      const Term t = term_of<T>(p, begin + term() + k);
-      const bool there = static_cast<unsigned>(h + t.row) < static_cast<unsigned>(p.x.h) &&
-                         static_cast<unsigned>(w + t.column) < static_cast<unsigned>(p.x.w);
-      begin_copy(&s.x(buffer, term() + k, at()), there ? first + t.offset : p.x.data, there);
+      const Term t = p.terms[begin + term() + k];
+      begin_copy(&s.x(buffer, term() + k, at()), first + t.offset, is_inside(p.x, h + t.row, w + t.column));
+    }
+  }
+};
+
+/// The same where terms are channels of one tap, and of the next one only where a slice has more than are rounded to.
+template <class T>
+struct ByTaps : ByPixels<T> {
+  using ByPixels<T>::at, ByPixels<T>::term, ByPixels<T>::step;
+  static constexpr int of_tap = T::depth < term_multiple ? T::depth : term_multiple;
+
+  using ByPixels<T>::ByPixels;
+
+  __device__ __forceinline__ void begin(const Product& p, int begin, int buffer, typename T::Slices& s) const {
+    const int channel = static_cast<int>(p.x.sc);
+#pragma unroll
+    for (int tap = 0; tap < T::depth; tap += of_tap) {
+      const Term t = p.terms[begin + tap];
+      const bool there = is_inside(p.x, this->h + t.row, this->w + t.column);
+      const float* const from = this->first + (t.offset + term() * channel);
+#pragma unroll
+      for (int k = 0; k < of_tap; k += step)
+        begin_copy(&s.x(buffer, tap + term() + k, at()), from + k * channel, there);
     }
   }
 };
@@ -159,7 +174,7 @@ struct ByVectors {
   __device__ __forceinline__ void begin(const Product& p, int begin, int buffer, typename T::Slices& s) const {
 #pragma unroll
     for (int k = 0; k < T::depth; k += step) {
-      const Term t = term_of<T>(p, begin + term() + k);
+      const Term t = p.terms[begin + term() + k];
       const bool there = first && t.row == 0;
       begin_copy(reinterpret_cast<float4*>(&s.x(buffer, term() + k, at())),
                  reinterpret_cast<const float4*>(there ? first + t.offset : p.x.data), there);
@@ -193,20 +208,20 @@ __device__ __forceinline__ void leave_moments(ProductMemory<T>& memory, const Pr
     set_moments(moments, group * p.rows + row, block_x(), static_cast<float>(count), mean, squares);
 }
 
-template <class T, template <class> class Copies>
+template <class T, template <class> class Copier>
 __global__ void __launch_bounds__(block_threads, T::blocks) product(Product p, Output out, Moments moments) {
   auto& memory = shared<ProductMemory<T>>();
   typename T::Slices& s = memory.slices;
   // Large tiles are never sliced, and have no register for it.
   const int z = static_cast<int>(blockIdx.z), group = T::sliced ? z / p.slices : z;
   const int slice = T::sliced ? z - group * p.slices : 0, first = slice * p.slice_terms;
-  const int last = T::sliced ? min(p.packed_terms, first + p.slice_terms) : p.packed_terms;
+  const int last = T::sliced ? min(p.last, first + p.slice_terms) : p.last;
   const int first_row = static_cast<int>(blockIdx.y) * T::rows;
-  const Copies<T> copies(p, group);
+  const Copier<T> copies(p, group);
   typename T::Sums sums = {};
 
   const auto begin = [&](int term, int buffer) {
-    T::begin_weights(p.weights, group * p.packed_terms + term, last - term, p.packed_rows, first_row, buffer, s);
+    T::begin_weights(p.weights, group * p.packed_terms + term, p.packed_rows, first_row, buffer, s);
     copies.begin(p, term, buffer, s);
     close_copies();
   };
@@ -270,15 +285,18 @@ Packing packing_of(const View<const float>& w, index_t groups, bool transposed, 
   p.rows = static_cast<int>(transposed ? w.shape.c : w.shape.n / groups);
   p.channels = static_cast<int>(transposed ? w.shape.n / groups : w.shape.c);
   p.transposed = transposed;
+  p.by_taps = p.channels % term_multiple == 0;
   p.h = h;
   p.v = v;
   if (h.count * v.count == 0) {  // no tap reaches these pixels: zeros
     p.channels = 0;
+    p.by_taps = false;
     p.h = p.v = Taps{1, 0, 0, 0, 0};
   }
   p.packed_rows = round_up(p.rows, row_multiple);
   const int terms = p.channels * p.h.count * p.v.count;
-  p.packed_terms = round_up(terms > 0 ? terms : 1, term_multiple);
+  p.last = round_up(terms > 0 ? terms : 1, term_multiple);
+  p.packed_terms = round_up(p.last, depth_multiple);
   p.sc = read.sc;
   p.sh = read.sh;
   p.sw = read.sw;
@@ -298,14 +316,14 @@ Cut cut_of(const Packing& p, index_t columns, bool whole) {
   const auto blocks = [&](int rows, int width) {
     return static_cast<index_t>(ceil_div(columns, width)) * ceil_div(p.rows, rows) * p.groups;
   };
-  if (p.rows > Small::rows && blocks(Large::rows, Large::columns) >= enough) return {true, 1, p.packed_terms};
-  const index_t small = blocks(Small::rows, Small::columns), pieces = p.packed_terms / least_terms;
-  if (whole || small == 0 || 2 * small > enough || pieces < 2) return {false, 1, p.packed_terms};
+  if (p.rows > Small::rows && blocks(Large::rows, Large::columns) >= enough) return {true, 1, p.last};
+  const index_t small = blocks(Small::rows, Small::columns), pieces = p.last / least_terms;
+  if (whole || small == 0 || 2 * small > enough || pieces < 2) return {false, 1, p.last};
   index_t slices = enough / small;
   slices = slices < pieces ? slices : pieces;
   slices = slices < most ? slices : most;
-  const int terms = round_up(ceil_div(p.packed_terms, slices), term_multiple);
-  return {false, static_cast<int>(ceil_div(p.packed_terms, terms)), terms};
+  const int terms = round_up(ceil_div(p.last, slices), term_multiple);
+  return {false, static_cast<int>(ceil_div(p.last, terms)), terms};
 }
 
 /// Room for the parts of sums.
@@ -336,13 +354,19 @@ bool suits_vectors(const Packing& packing, const Product& p) {
          reinterpret_cast<std::uintptr_t>(p.x.data) % sizeof(float4) == 0;
 }
 
+/// How columns are copied.
+enum class Copies { pixels, taps, vectors };
+
 template <class T>
-void run_product(Stream& stream, const char* name, bool vectors, const Product& p, const Output& out,
+void run_product(Stream& stream, const char* name, Copies copies, const Product& p, const Output& out,
                  const Moments& moments) noexcept {
   const Grid grid{
       {ceil_div(p.columns(), T::columns), ceil_div(p.rows, T::rows), static_cast<unsigned>(p.groups * p.slices)},
       {block_threads}};
-  launch(stream, name, vectors ? product<T, ByVectors> : product<T, ByPixels>, grid, p, out, moments);
+  const auto kernel = copies == Copies::vectors ? product<T, ByVectors>
+                      : copies == Copies::taps  ? product<T, ByTaps>
+                                                : product<T, ByPixels>;
+  launch(stream, name, kernel, grid, p, out, moments);
 }
 
 /// Multiplies by what was packed. parts: room for parts of sums; without it there are none.
@@ -355,11 +379,12 @@ void run(Stream& stream, const char* name, const Packing& packing, Product p, co
   p.groups = packing.groups;
   p.packed_rows = packing.packed_rows;
   p.packed_terms = packing.packed_terms;
+  p.last = packing.last;
   p.slices = cut.slices;
   p.slice_terms = cut.slice_terms;
   p.parts = cut.slices > 1 ? parts : nullptr;
-  const bool vectors = suits_vectors(packing, p);
-  const auto with = [&]<class T>() { run_product<T>(stream, name, vectors, p, out, moments); };
+  const Copies copies = suits_vectors(packing, p) ? Copies::vectors : packing.by_taps ? Copies::taps : Copies::pixels;
+  const auto with = [&]<class T>() { run_product<T>(stream, name, copies, p, out, moments); };
   // What wants slices and has no room for them.
   const bool quarters = !parts && !moments.data && cut_of(packing, p.columns(), false).slices > 1;
   if (stream.tf32())

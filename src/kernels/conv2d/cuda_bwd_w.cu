@@ -16,17 +16,19 @@ using Large = Blocking<128, 8, 8, 4, 2>;
 /// Rows are output channels, columns (c, u, v), terms pixels of all images.
 struct GradientProduct {
   Map<const float> x, dy;
+  Divisor pixels, width;  ///< of dy
   int rows, columns, groups, kh, kw;
   int stride, pad_h, pad_w, dilation;
   int slices, slice_terms;
 };
 
-/// What a thread copies: one pixel of every `depth`, and some rows and columns, `lines` apart.
+/// What a thread copies: one pixel of every `depth`, and some rows and columns, `lines` apart. Those past the last are
+/// copies of the first: nobody asks for their sums.
 template <class B>
 struct PixelCopies {
   static constexpr int lines = block_threads / B::depth, count = B::rows / lines;
   int pixel, line;
-  int rows[count], columns[count], u[count], v[count];  ///< offsets of rows and columns, -1 for none
+  int rows[count], columns[count], u[count], v[count];  ///< offsets of rows and columns, and where columns read
 
   __device__ __forceinline__ PixelCopies(const GradientProduct& p, int group)
       : pixel(thread_x() % B::depth), line(thread_x() / B::depth) {
@@ -34,30 +36,27 @@ struct PixelCopies {
 #pragma unroll
     for (int i = 0; i < count; ++i) {
       const int row = static_cast<int>(blockIdx.y) * B::rows + line + i * lines;
-      const int column = static_cast<int>(blockIdx.x) * B::columns + line + i * lines;
+      const int at = static_cast<int>(blockIdx.x) * B::columns + line + i * lines, column = at < p.columns ? at : 0;
       const int c = column / taps, tap = column - c * taps;
       u[i] = tap / p.kw * p.dilation;
       v[i] = tap % p.kw * p.dilation;
-      rows[i] = row < p.rows ? static_cast<int>((group * p.rows + row) * p.dy.sc) : -1;
-      columns[i] =
-          column < p.columns ? static_cast<int>((group * channels + c) * p.x.sc + u[i] * p.x.sh + v[i] * p.x.sw) : -1;
+      rows[i] = static_cast<int>((group * p.rows + (row < p.rows ? row : 0)) * p.dy.sc);
+      columns[i] = static_cast<int>((group * channels + c) * p.x.sc + u[i] * p.x.sh + v[i] * p.x.sw);
     }
   }
 
   /// Terms from `term` on; `last` is the end of the slice.
   __device__ __forceinline__ void begin(const GradientProduct& p, int term, int last, int buffer,
                                         typename B::Slices& s) const {
-    const int at = term + pixel, pixels = p.dy.h * p.dy.w, n = at / pixels, rest = at - n * pixels;
-    const int i = rest / p.dy.w, j = rest - i * p.dy.w, h = i * p.stride - p.pad_h, w = j * p.stride - p.pad_w;
-    const index_t first = n * p.x.sn + h * p.x.sh + w * p.x.sw, gradient = n * p.dy.sn + i * p.dy.sh + j * p.dy.sw;
+    const int at = term + pixel, n = p.pixels.quotient(at), rest = at - n * p.dy.h * p.dy.w;
+    const int i = p.width.quotient(rest), j = rest - i * p.dy.w, w = j * p.stride - p.pad_w;
+    const int h = at < last ? i * p.stride - p.pad_h : nowhere;
+    const float* const gradient = p.dy.data + n * p.dy.sn + offset(p.dy, i, j);
+    const float* const first = p.x.data + n * p.x.sn + offset(p.x, i * p.stride - p.pad_h, w);
 #pragma unroll
     for (int k = 0; k < count; ++k) {
-      const bool row = at < last && rows[k] >= 0;
-      const bool column = at < last && columns[k] >= 0 &&
-                          static_cast<unsigned>(h + u[k]) < static_cast<unsigned>(p.x.h) &&
-                          static_cast<unsigned>(w + v[k]) < static_cast<unsigned>(p.x.w);
-      begin_copy(&s.w(buffer, pixel, line + k * lines), p.dy.data + (row ? gradient + rows[k] : 0), row);
-      begin_copy(&s.x(buffer, pixel, line + k * lines), p.x.data + (column ? first + columns[k] : 0), column);
+      begin_copy(&s.w(buffer, pixel, line + k * lines), gradient + rows[k], at < last);
+      begin_copy(&s.x(buffer, pixel, line + k * lines), first + columns[k], is_inside(p.x, h + u[k], w + v[k]));
     }
     close_copies();
   }
@@ -127,6 +126,8 @@ GradientProduct gradient_product(const Shape& w, const Shape& y, const Conv2d& g
   p.columns = static_cast<int>(w.c * w.h * w.w);
   p.kh = static_cast<int>(w.h);
   p.kw = static_cast<int>(w.w);
+  p.pixels = divisor(y.h * y.w);
+  p.width = divisor(y.w);
   p.stride = static_cast<int>(g.stride);
   p.pad_h = static_cast<int>(g.pad_h);
   p.pad_w = static_cast<int>(g.pad_w);

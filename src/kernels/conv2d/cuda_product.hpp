@@ -10,8 +10,20 @@
 namespace slimneck::kernels::cuda {
 
 inline constexpr int vector = 4;
-/// Packed weights have whole tiles of all sizes, and whole slices.
-inline constexpr int row_multiple = 128, term_multiple = 16;
+/// Packed weights have whole tiles of all sizes, and whole slices of the deepest; sums end with a multiple of fewer.
+inline constexpr int row_multiple = 128, depth_multiple = 64, term_multiple = 16;
+
+/// A row or column that no picture has; the sum of two is none either.
+inline constexpr int nowhere = -(1 << 30);
+
+/// Where (h, w) lies in a plane, which has fewer than 2^31 numbers.
+__device__ __forceinline__ int offset(const Map<const float>& m, int h, int w) {
+  return h * static_cast<int>(m.sh) + w * static_cast<int>(m.sw);
+}
+
+__device__ __forceinline__ bool is_inside(const Map<const float>& m, int h, int w) {
+  return static_cast<unsigned>(h) < static_cast<unsigned>(m.h) && static_cast<unsigned>(w) < static_cast<unsigned>(m.w);
+}
 
 inline int round_up(index_t a, int to) { return static_cast<int>((a + to - 1) / to * to); }
 
@@ -28,21 +40,18 @@ __device__ __forceinline__ void add_products(const float (&w)[own], const float 
     for (int j = 0; j < own; ++j) sums[i][j] = multiply_add(w[i], x[j], sums[i][j]);
 }
 
-/// Packed weights lie as the slices of T do, some of whose terms may be past the last. `line` is the first of the
-/// terms, of which there are `terms`.
+/// Packed weights lie as the slices of T do. `line` is the first of the terms.
 template <class T>
-__device__ __forceinline__ void begin_rows(const float* weights, int line, int terms, int packed_rows, int first_row,
-                                           int buffer, typename T::Slices& s) {
+__device__ __forceinline__ void begin_rows(const float* weights, int line, int packed_rows, int first_row, int buffer,
+                                           typename T::Slices& s) {
   constexpr int vectors = T::rows / vector, step = block_threads / vectors;
-  static_assert(T::depth % step == 0);
+  static_assert(T::depth % step == 0 && depth_multiple % T::depth == 0);
   const int own_row = thread_x() % vectors * vector, term = thread_x() / vectors;
+  const float* const from = weights + static_cast<index_t>(line + term) * packed_rows + first_row + own_row;
 #pragma unroll
-  for (int k = 0; k < T::depth; k += step) {
-    const bool there = T::depth <= term_multiple || term + k < terms;
-    const float* from = weights + static_cast<index_t>(line + term + k) * packed_rows + first_row + own_row;
+  for (int k = 0; k < T::depth; k += step)
     begin_copy(reinterpret_cast<float4*>(&s.w(buffer, term + k, own_row)),
-               reinterpret_cast<const float4*>(there ? from : weights), there);
-  }
+               reinterpret_cast<const float4*>(from + k * packed_rows), true);
 }
 
 /// A square of `side` x `side` results per block, `own` x `own` of them per thread, `depth` terms at a time; rows of
@@ -72,7 +81,7 @@ struct Blocking {
 
   /// sums += the product of a slice.
   __device__ static __forceinline__ void multiply(Slices& s, int buffer, Sums& sums) {
-#pragma unroll(own == 8 ? 2 : 4)  // all of it at once takes more registers than two blocks have on sm_120
+#pragma unroll(own == 8 ? 2 : 8)  // all of it at once takes more registers than two blocks have on sm_120
     for (int k = 0; k < depth; ++k) {
       float w[own], x[own];
 #pragma unroll
@@ -96,9 +105,9 @@ struct Blocking {
     return results(seat, column);
   }
 
-  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int terms, int packed_rows,
-                                                       int first_row, int buffer, Slices& s) {
-    begin_rows<Blocking>(weights, line, terms, packed_rows, first_row, buffer, s);
+  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int packed_rows, int first_row,
+                                                       int buffer, Slices& s) {
+    begin_rows<Blocking>(weights, line, packed_rows, first_row, buffer, s);
   }
   /// Where the weight of a term (a line of all groups) and a row is packed, and as what.
   __device__ static __forceinline__ index_t packed_at(int line, int row, int packed_rows) {
@@ -174,8 +183,8 @@ struct Tensors {
     return results(seat, column);
   }
 
-  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int /*terms*/, int packed_rows,
-                                                       int first_row, int buffer, Slices& s) {
+  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int packed_rows, int first_row,
+                                                       int buffer, Slices& s) {
     constexpr int of_tiles = rows * tile_terms;  // numbers of as many terms as a tile has
     const float* from = weights + static_cast<index_t>(line) * packed_rows + first_row * tile_terms;
 #pragma unroll
@@ -218,7 +227,7 @@ struct Quarters {
   __device__ static constexpr int row(int seat, int pass) { return seat * own + pass; }
 
   __device__ static __forceinline__ void multiply(Slices& s, int buffer, Sums& sums) {
-#pragma unroll 4
+#pragma unroll 8
     for (int k = 0; k < of_quarter; ++k) {
       float w[own], x[own];
       read_vector(w, &s.w(buffer, quarter() * of_quarter + k, row_seat() * own));
@@ -226,9 +235,9 @@ struct Quarters {
       add_products(w, x, sums);
     }
   }
-  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int terms, int packed_rows,
-                                                       int first_row, int buffer, Slices& s) {
-    begin_rows<Quarters>(weights, line, terms, packed_rows, first_row, buffer, s);
+  __device__ static __forceinline__ void begin_weights(const float* weights, int line, int packed_rows, int first_row,
+                                                       int buffer, Slices& s) {
+    begin_rows<Quarters>(weights, line, packed_rows, first_row, buffer, s);
   }
   __device__ static __forceinline__ void put(Results& results, int pass, const Sums& sums) {
 #pragma unroll

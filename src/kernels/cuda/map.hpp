@@ -95,6 +95,24 @@ Vector<T> vector_of(T* data, index_t count) {
   return {data, static_cast<int>(count), 1};
 }
 
+/// Division by a number that is known at the launch: a multiplication and a shift, for dividends from 0 to 2^31 - 1.
+/// See Granlund and Montgomery, Division by Invariant Integers using Multiplication, 1994.
+struct Divisor {
+  unsigned multiplier, shift;
+
+  __device__ __forceinline__ int quotient(int a) const {
+    return static_cast<int>(static_cast<unsigned>(a) * static_cast<unsigned long long>(multiplier) >> shift);
+  }
+};
+
+/// d < 2^31; an extent of 0 divides nothing.
+inline Divisor divisor(index_t d) {
+  if (d < 1) d = 1;
+  unsigned shift = 31;
+  while (index_t{1} << (shift - 31) < d) ++shift;
+  return {static_cast<unsigned>(((index_t{1} << shift) + d - 1) / d), shift};
+}
+
 inline constexpr int warp = 32;
 inline constexpr unsigned whole_warp = ~0U;
 inline constexpr int block_threads = 256;
