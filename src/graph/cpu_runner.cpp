@@ -123,11 +123,10 @@ class CpuRunner final : public Runner {
   /// Training: batches between two moves of the parameters find them packed. States move in every run.
   template <class T>
   void pack_changed(PackedForm& form) noexcept {
-    const bool moves = params_.entries()[at(form.what.entry)].role != Role::parameter;
-    const std::uint64_t version = moves ? params_.version() : params_.parameters_version();
-    if (form.version == version) return;
+    const bool stays = params_.entries()[at(form.what.entry)].role == Role::parameter;
+    if (stays && form.version == params_.parameters_version()) return;
     pack<T>(form);
-    form.version = version;
+    form.version = params_.parameters_version();
   }
 
   /// Inference: what another plan packed already is there.

@@ -285,7 +285,7 @@ Packing packing_of(const View<const float>& w, index_t groups, bool transposed, 
   p.rows = static_cast<int>(transposed ? w.shape.c : w.shape.n / groups);
   p.channels = static_cast<int>(transposed ? w.shape.n / groups : w.shape.c);
   p.transposed = transposed;
-  p.by_taps = p.channels % term_multiple == 0;
+  p.by_taps = p.channels > 0 && p.channels % term_multiple == 0;
   p.h = h;
   p.v = v;
   if (h.count * v.count == 0) {  // no tap reaches these pixels: zeros
