@@ -102,8 +102,8 @@ struct NetworkRow : PairTimes {
 /// Fills the parameters, and makes the rest.
 NetworkProblem network_problem(const Network& network, Parameters& parameters, const Options& options);
 Plan plan_of(const NetworkProblem& problem, const Options& options, bool direct);
-/// Inference, or forward and backward. Against the peer that reorders its weights in every step, slimneck packs its
-/// own; against the one whose weights lie ready, it finds them packed.
+/// Inference, or forward and backward. In training slimneck packs its weights against the peer that reorders its own in
+/// every step, and finds them packed against the one whose weights lie ready.
 void run_step(const NetworkProblem& problem, Plan& plan, Timeline* timeline = nullptr);
 
 struct Difference {

@@ -165,7 +165,7 @@ Plan plan_of(const NetworkProblem& p, const Options& options, bool direct) {
 }
 
 void run_step(const NetworkProblem& p, Plan& plan, Timeline* timeline) {
-  if (p.framework) p.parameters->touch();
+  if (p.train && p.framework) p.parameters->touch();
   plan.forward(timeline);
   if (p.train) plan.backward(timeline);
 }

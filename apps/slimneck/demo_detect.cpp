@@ -46,8 +46,7 @@ std::string show_detection(const DemoArguments& arguments, const DemoData& data)
   const std::string sentence = format(
       "%s (%.2f M parameters, %.2f GMACs at %lldx%lld) with the weights of %s finds %.0f of %lld objects in %lld "
       "pictures that were drawn a moment ago, at a precision of %.2f: mAP 0.5 is %.3f, mAP 0.5:0.95 is %.3f. The "
-      "network takes "
-      "%.1f ms a picture.",
+      "network takes %.1f ms a picture.",
       open.model.name.c_str(), 1e-6 * static_cast<double>(stats.parameters), 1e-9 * static_cast<double>(stats.macs),
       static_cast<long long>(net_size), static_cast<long long>(net_size),
       fs::path(model.weights).filename().string().c_str(), metrics.r * static_cast<double>(metrics.labels),

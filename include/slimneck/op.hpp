@@ -123,7 +123,7 @@ struct Target {
   index_t block = 1;      ///< the plan's block of channels
   int threads = 1;        ///< that its kernels run with
   bool direct = false;    ///< no Winograd
-  bool train = false;     ///< weights are prepared in every run
+  bool train = false;     ///< weights are prepared after every move of the parameters
   /// Of a step: the kernel that was chosen for it, by name. Empty, or a name that does not suit: the op's own choice.
   std::string_view kernel = {};
   BatchPart* part = nullptr;                     ///< of a plan for a part of a batch

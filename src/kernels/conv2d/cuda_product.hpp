@@ -21,10 +21,6 @@ __device__ __forceinline__ int offset(const Map<const float>& m, int h, int w) {
   return h * static_cast<int>(m.sh) + w * static_cast<int>(m.sw);
 }
 
-__device__ __forceinline__ bool is_inside(const Map<const float>& m, int h, int w) {
-  return static_cast<unsigned>(h) < static_cast<unsigned>(m.h) && static_cast<unsigned>(w) < static_cast<unsigned>(m.w);
-}
-
 inline int round_up(index_t a, int to) { return static_cast<int>((a + to - 1) / to * to); }
 
 __device__ __forceinline__ void read_vector(float* to, const float* from) {

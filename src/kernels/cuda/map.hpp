@@ -37,6 +37,12 @@ Map<T> map_of(const View<T>& v) {
           v.sw};
 }
 
+/// Is (h, w) a pixel, and not in the padding?
+template <class T>
+__device__ __forceinline__ bool is_inside(const Map<T>& m, int h, int w) {
+  return static_cast<unsigned>(h) < static_cast<unsigned>(m.h) && static_cast<unsigned>(w) < static_cast<unsigned>(m.w);
+}
+
 /// A map whose channels may be those of one half of a shuffled output: where split is not 0, channel c is number
 /// ((first + c) % 2) * split + (first + c) / 2 of what `data` holds.
 template <class T>

@@ -212,9 +212,7 @@ __device__ __forceinline__ void begin_tile(const Source& source, int plane, int 
     int r = thread_x() / columns, c = thread_x() - r * columns;
     while (r < rows) {
       const int h = row + r, w = column + c;
-      const bool inside = static_cast<unsigned>(h) < static_cast<unsigned>(map.h) &&
-                          static_cast<unsigned>(w) < static_cast<unsigned>(map.w);
-      from.load(&to((p * rows + r) * columns + c), inside, h, w);
+      from.load(&to((p * rows + r) * columns + c), is_inside(map, h, w), h, w);
       r += down;
       c += right;
       if (c >= columns) {

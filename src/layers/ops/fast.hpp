@@ -64,7 +64,7 @@ class FastConv {
 
  private:
   [[nodiscard]] const kernels::ConvVariant& choose(kernels::Algorithm algorithm) const noexcept;
-  /// In training weights are prepared in every run.
+  /// In training weights are prepared after every move of the parameters.
   [[nodiscard]] bool pays(const kernels::ConvVariant& v) const noexcept;
   [[nodiscard]] kernels::MomentsArgs moments_args(const float* moments, float* mean, float* var) const noexcept;
 
