@@ -42,8 +42,8 @@ struct Product {
 using Small = Blocking<64, 16, 4, 0, 4>;
 using Large = Blocking<128, 8, 8, 0, 2>;
 using Quartered = Quarters<16, 4>;
-using SmallTensors = Tensors<64, 3>;
-using LargeTensors = Tensors<128, 2>;
+using SmallTensors = Tensors<64, 32, 3>;
+using LargeTensors = Tensors<128, 16, 2>;
 
 // ---- Packing
 
@@ -322,7 +322,7 @@ Cut cut_of(const Packing& p, index_t columns, bool whole) {
   index_t slices = enough / small;
   slices = slices < pieces ? slices : pieces;
   slices = slices < most ? slices : most;
-  const int terms = round_up(ceil_div(p.last, slices), term_multiple);
+  const int terms = round_up(ceil_div(p.last, slices), slice_multiple);
   return {false, static_cast<int>(ceil_div(p.last, terms)), terms};
 }
 

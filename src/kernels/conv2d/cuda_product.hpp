@@ -11,7 +11,7 @@ namespace slimneck::kernels::cuda {
 
 inline constexpr int vector = 4;
 /// Packed weights have whole tiles of all sizes, and whole slices of the deepest; sums end with a multiple of fewer.
-inline constexpr int row_multiple = 128, depth_multiple = 64, term_multiple = 16;
+inline constexpr int row_multiple = 128, depth_multiple = 64, term_multiple = 16, slice_multiple = 32;
 
 /// A row or column that no picture has; the sum of two is none either.
 inline constexpr int nowhere = -(1 << 30);
@@ -34,6 +34,15 @@ __device__ __forceinline__ void add_products(const float (&w)[own], const float 
   for (int i = 0; i < own; ++i)
 #pragma unroll
     for (int j = 0; j < own; ++j) sums[i][j] = multiply_add(w[i], x[j], sums[i][j]);
+}
+
+/// A result of whose terms `parts` groups of threads have summed a part each.
+template <int parts, class Results>
+__device__ __forceinline__ float sum_of_parts(Results& results, int seat, int column) {
+  float sum = results(0, seat, column);
+#pragma unroll
+  for (int i = 1; i < parts; ++i) sum += results(i, seat, column);
+  return sum;
 }
 
 /// Packed weights lie as the slices of T do. `line` is the first of the terms.
@@ -112,89 +121,101 @@ struct Blocking {
   __device__ static __forceinline__ float packed(float w) { return w; }
 };
 
-/// The same by tensor cores: two rows of four warps, each with tiles of 16 x 8 results. Weights are packed rounded, and
-/// as a lane reads them: the four numbers of its part of 8 terms and 16 rows side by side.
-template <int side, int blocks_>
+/// The same by tensor cores: two rows of warps, each with tiles of 16 pixels x 8 channels; where they are half of all
+/// warps, the others take the second half of the terms, and both are added on their way out. A lane's four numbers of x
+/// are two pixels side by side of two terms; weights are packed rounded, and as a lane reads them: the four numbers of
+/// its part of 8 terms and 16 rows side by side.
+template <int side, int depth_, int blocks_>
 struct Tensors {
-  static constexpr int rows = side, columns = side, depth = 16, gap = 8, blocks = blocks_;
-  static constexpr int tile_rows = 16, tile_columns = 8, tile_terms = 8;
-  static constexpr int warp_rows = side / 2, warp_columns = side / 4;
+  static constexpr int rows = side, columns = side, depth = depth_, gap = 8, blocks = blocks_;
+  static constexpr int tile_rows = 8, tile_columns = 16, tile_terms = 8;
+  static constexpr int of_reader = 2;  ///< tiles of weights that a lane reads at once
+  static constexpr int warp_rows = side / 2, warp_columns = 32;
   static constexpr int down = warp_rows / tile_rows, across = warp_columns / tile_columns;
+  static constexpr int parts = block_threads / warp / 2 / (side / warp_columns), part_depth = depth / parts;
   static constexpr bool sliced = side < row_multiple;
-  /// Results on their way out: a row of tiles of both rows of warps at a time.
-  static constexpr int seats = 2 * tile_rows, passes = down;
+  /// Results on their way out: as many rows as a lane reads weights of, of both rows of warps at a time.
+  static constexpr int pass_rows = of_reader * tile_rows, seats = 2 * pass_rows, passes = down / of_reader;
+  static_assert(parts > 0 && part_depth % tile_terms == 0);
 
   using Sums = float[down][across][4];
   struct Slices {
     Array<float, 2, depth * rows> w;
     Array<float, 2, depth, columns + gap> x;
   };
-  using Results = Array<float, seats, columns + gap>;
+  using Results = Array<float, parts, seats, columns + gap>;
 
   __device__ static __forceinline__ int lane() { return thread_x() % warp; }
   __device__ static __forceinline__ int warp_row() { return thread_x() / warp % 2; }
-  __device__ static __forceinline__ int first_column() { return thread_x() / warp / 2 * warp_columns; }
+  __device__ static __forceinline__ int first_column() {
+    return thread_x() / warp / 2 % (side / warp_columns) * warp_columns;
+  }
+  __device__ static __forceinline__ int part() { return thread_x() / (block_threads / parts); }
   __device__ static constexpr int row(int seat, int pass) {
-    return seat / tile_rows * warp_rows + pass * tile_rows + seat % tile_rows;
+    return seat / pass_rows * warp_rows + pass * pass_rows + seat % pass_rows;
   }
 
   __device__ static __forceinline__ void multiply(Slices& s, int buffer, Sums& sums) {
-    const int g = lane() / 4, t = lane() % 4;
+    const int g = lane() / 4, t = lane() % 4, first = part() * part_depth;
 #pragma unroll
-    for (int k = 0; k < depth; k += tile_terms) {
-      float w[down][4], x[across][2];
+    for (int k = 0; k < part_depth; k += tile_terms) {
+      float w[down][2], x[across][4];
 #pragma unroll
-      for (int i = 0; i < down; ++i) {
-        const int tile = k / tile_terms * (rows / tile_rows) + warp_row() * down + i;
-        *reinterpret_cast<float4*>(w[i]) =
-            *reinterpret_cast<const float4*>(&s.w(buffer, (tile * warp + lane()) * vector));
+      for (int i = 0; i < down; i += of_reader) {
+        const int tiles = (first + k) / tile_terms * (rows / pass_rows) + (warp_row() * down + i) / of_reader;
+        read_vector(w[i], &s.w(buffer, (tiles * warp + lane()) * vector));
       }
 #pragma unroll
       for (int j = 0; j < across; ++j)
 #pragma unroll
-        for (int i = 0; i < 2; ++i)
-          x[j][i] = to_tf32(s.x(buffer, k + t + 4 * i, first_column() + j * tile_columns + g));
+        for (int i = 0; i < 4; i += 2) {
+          const auto pixels = *reinterpret_cast<const float2*>(
+              &s.x(buffer, first + k + t + 2 * i, first_column() + j * tile_columns + 2 * g));
+          x[j][i] = to_tf32(pixels.x);
+          x[j][i + 1] = to_tf32(pixels.y);
+        }
 #pragma unroll
       for (int i = 0; i < down; ++i)
 #pragma unroll
-        for (int j = 0; j < across; ++j) multiply_tf32(sums[i][j], w[i], x[j]);
+        for (int j = 0; j < across; ++j) multiply_tf32(sums[i][j], x[j], w[i]);
     }
   }
 
   __device__ static __forceinline__ void put(Results& results, int pass, const Sums& sums) {
-    const int g = lane() / 4, t = lane() % 4, seat = warp_row() * tile_rows + g;
+    const int g = lane() / 4, t = lane() % 4, seat = warp_row() * pass_rows + 2 * t;
 #pragma unroll
     for (int i = 0; i < down; ++i)
-      if (i == pass)
+      if (i / of_reader == pass)
 #pragma unroll
-        for (int j = 0; j < across; ++j) {
-          const int column = first_column() + j * tile_columns + 2 * t;
-          results(seat, column) = sums[i][j][0];
-          results(seat, column + 1) = sums[i][j][1];
-          results(seat + 8, column) = sums[i][j][2];
-          results(seat + 8, column + 1) = sums[i][j][3];
-        }
+        for (int j = 0; j < across; ++j)
+#pragma unroll
+          for (int odd = 0; odd < 2; ++odd) {
+            const int column = first_column() + j * tile_columns + 2 * g;
+            float* const to = &results(part(), seat + i % of_reader * tile_rows + odd, column);
+            *reinterpret_cast<float2*>(to) = float2{sums[i][j][odd], sums[i][j][odd + 2]};
+          }
   }
   __device__ static __forceinline__ float result(Results& results, int seat, int column) {
-    return results(seat, column);
+    return sum_of_parts<parts>(results, seat, column);
   }
 
   __device__ static __forceinline__ void begin_weights(const float* weights, int line, int packed_rows, int first_row,
                                                        int buffer, Slices& s) {
     constexpr int of_tiles = rows * tile_terms;  // numbers of as many terms as a tile has
-    const float* from = weights + static_cast<index_t>(line) * packed_rows + first_row * tile_terms;
+    constexpr int step = block_threads * vector;
+    const int own = thread_x() * vector;
+    const float* const from = weights + static_cast<index_t>(line + own / of_tiles * tile_terms) * packed_rows +
+                              (first_row * tile_terms + own % of_tiles);
+    static_assert(step % of_tiles == 0);
 #pragma unroll
-    for (int i = 0; i < depth * rows; i += block_threads * vector) {
-      const int at = i + thread_x() * vector, tiles = at / of_tiles;
-      begin_copy(reinterpret_cast<float4*>(&s.w(buffer, at)),
-                 reinterpret_cast<const float4*>(from + static_cast<index_t>(tiles) * tile_terms * packed_rows + at -
-                                                 tiles * of_tiles),
-                 true);
-    }
+    for (int i = 0; i < depth * rows; i += step)
+      begin_copy(reinterpret_cast<float4*>(&s.w(buffer, i + own)),
+                 reinterpret_cast<const float4*>(from + i / of_tiles * tile_terms * packed_rows), true);
   }
   __device__ static __forceinline__ index_t packed_at(int line, int row, int packed_rows) {
-    const int term = line % tile_terms, reader = row % 8 * 4 + term % 4, number = row % tile_rows / 8 + term / 4 * 2;
-    return static_cast<index_t>(line - term) * packed_rows + row / tile_rows * tile_rows * tile_terms +
+    const int term = line % tile_terms, reader = row % tile_rows * 4 + term % 4;
+    const int number = term / 4 + row % pass_rows / tile_rows * 2;
+    return static_cast<index_t>(line - term) * packed_rows + row / pass_rows * pass_rows * tile_terms +
            reader * vector + number;
   }
   __device__ static __forceinline__ float packed(float w) { return to_tf32(w); }
@@ -243,10 +264,7 @@ struct Quarters {
         for (int j = 0; j < own; ++j) results(quarter(), row_seat(), column_seat() * own + j) = sums[i][j];
   }
   __device__ static __forceinline__ float result(Results& results, int seat, int column) {
-    float sum = results(0, seat, column);
-#pragma unroll
-    for (int i = 1; i < quarters; ++i) sum += results(i, seat, column);
-    return sum;
+    return sum_of_parts<quarters>(results, seat, column);
   }
 };
 /// Slices of a block, and, when they are done with, results on their way out.
