@@ -3,13 +3,13 @@
 #pragma once
 
 #include "kernels/args.hpp"
+#include "kernels/strips.hpp"
 
 namespace slimneck::kernels {
 namespace {
 
 constexpr index_t smaller(index_t a, index_t b) { return a < b ? a : b; }
 constexpr index_t larger(index_t a, index_t b) { return a < b ? b : a; }
-constexpr index_t round_up_divide(index_t a, index_t b) { return (a + b - 1) / b; }
 
 /// Tasks are pairs of output blocks. Where these are few, the pixels are cut into parts that have a dw each, which are
 /// added up at the end: that costs about as much as 100 pixels of a small dw, and of a large one as 1600.
@@ -23,12 +23,12 @@ constexpr index_t grad_parts_wanted(const ConvGradArgs& a) {
 
 /// Rows of y in a strip: the x and dy of one (pair of output blocks, input block) stay in a first level cache of 32 KiB
 /// for all taps; for a single tap, which reads them once or twice, a second level does, and longer strips touch dw less
-/// often. All strips of an image have nearly the same number of rows, and there are enough of them for the parts.
+/// often. All strips of an image have nearly the same number of rows, and each part has as many of them.
 constexpr index_t grad_strip_rows(const ConvGradArgs& a, index_t lanes) {
   const index_t row = larger(1, a.ow) * lanes * 4 * (2 + a.stride * a.stride), rows = larger(1, a.oh);
   const index_t fit = larger(1, (a.kh * a.kw > 1 ? 32 : 128) * 1024 / row);
-  const index_t strips = larger(round_up_divide(rows, fit), round_up_divide(grad_parts_wanted(a), larger(1, a.n)));
-  return round_up_divide(rows, strips);
+  const index_t parts = round_up_divide(grad_parts_wanted(a), larger(1, a.n));  // of an image
+  return round_up_divide(rows, round_up_divide(round_up_divide(rows, fit), parts) * parts);
 }
 
 /// Strips of all images together.

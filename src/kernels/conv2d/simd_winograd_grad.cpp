@@ -5,8 +5,8 @@
 //
 // For each slice, which is a point of stride 1 and a point of a phase of stride 2, the sum is an outer product over
 // tiles of V channels of y and of x. Tiles come in batches that a cache holds; a sum over one batch is made in
-// registers and added to dU[slice][o][c block][V of c][V of o], which also keeps the chains of additions short. See
-// winograd.hpp for the two ways to share the work.
+// registers and added to dU[task][slice][o of the pair][V of c][V of o], which also keeps the chains of additions short.
+// A task is a pair of blocks of y and a block of x; see winograd.hpp for how they are shared out.
 #include "core/threads.hpp"
 #include "kernels/conv2d/tile.hpp"
 #include "kernels/conv2d/winograd_phases.hpp"
@@ -72,15 +72,6 @@ void transform_dy(const ConvGradArgs& a, const WinogradGradPlan& p, const Batch&
   });
 }
 
-/// Block b of x, or block b - x_blocks of dy.
-template <class Form>
-void transform(const ConvGradArgs& a, const WinogradGradPlan& p, const Batch& batch, index_t b) {
-  if (b < a.x_blocks)
-    transform_x<Form>(a, p, batch, b);
-  else
-    transform_dy<Form>(a, p, batch, b - a.x_blocks);
-}
-
 /// du (+)= sum over tiles of g x v, for O blocks of y, I channels of x at a time.
 template <int O, int I>
 SN_INLINE void outer_product(const float* v, const float* g, index_t count, float* du, index_t du_block, bool fresh) {
@@ -110,79 +101,57 @@ void multiply(const WinogradGradPlan& p, const Batch& batch, index_t slice, inde
     outer_product<1, static_cast<int>(lanes)>(v, g, batch.count, du, du_block, fresh);
 }
 
-/// Few channels: each part of the batches is summed by one thread, then the parts are added in their order.
-template <class Form>
-void in_parts(const ConvGradArgs& a, const WinogradGradPlan& p) {
-  const index_t du_block = a.x_blocks * square, blocks = a.y_blocks * a.x_blocks;
-#pragma omp parallel
-  {
-    float* transformed = a.workspace + p.parts * p.du + core::thread_index() * p.scratch;
-#pragma omp for schedule(static)
-    for (index_t part = 0; part < p.parts; ++part) {
-      float* du = a.workspace + part * p.du;
-      const index_t first = p.batches * part / p.parts;
-      for (index_t b = first; b < p.batches * (part + 1) / p.parts; ++b) {
-        const Batch batch = batch_of(p, b, transformed);
-        for (index_t k = 0; k < a.x_blocks + a.y_blocks; ++k) transform<Form>(a, p, batch, k);
-        for (index_t slice = 0; slice < Form::form.slices; ++slice)
-          for (index_t o = 0; o < a.y_blocks; o += 2)
-            for (index_t c = 0; c < a.x_blocks; ++c)
-              multiply<Form>(p, batch, slice, o, least(2, a.y_blocks - o), c,
-                             du + slice * p.du_plane + (o * a.x_blocks + c) * square, du_block, b == first);
-      }
-    }
-#pragma omp for schedule(static)
-    for (index_t row = 0; row < blocks * lanes; ++row)
-      Form::taps(a.workspace + row * lanes, p.du_plane, p.parts, p.du,
-                 a.dw + row / lanes * 9 * square + row % lanes * lanes, square);
-  }
-}
-
-/// A pair of blocks of y and a block of x, with the sums of all their slices.
-struct Task {
-  index_t o, outs, c;
-  float* du;
+/// Tasks [first, last) of a part: pairs of blocks of y times blocks of x, x going first.
+struct Run {
+  index_t part, first, last;
 };
 
-/// Many channels: all threads transform a batch, then each takes a run of the pairs of blocks of y times the blocks of
-/// x, slice by slice, so that what it reads of a slice is used for all of them. Where one batch is all, it goes task by
-/// task and transforms the sums of each back while they are in its cache.
+/// Transforms what the tasks of a run read. Threads that share a pair or a block of x transform it each for itself: a
+/// transform is a seventh of the work, and lines that two cores write in turns cost more.
 template <class Form>
-void in_blocks(const ConvGradArgs& a, const WinogradGradPlan& p) {
-  const index_t tasks = (a.y_blocks + 1) / 2 * a.x_blocks, threads = core::max_threads();
-  const index_t together = p.batches == 1 ? 1 : tasks;
-  const auto task_of = [&](index_t task, index_t thread) {
-    const index_t o = task / a.x_blocks * 2;
-    return Task{o, least(2, a.y_blocks - o), task % a.x_blocks,
-                a.workspace + p.sums + (p.batches == 1 ? thread : task) * p.du};
+void transform(const ConvGradArgs& a, const Batch& batch, const WinogradGradPlan& p, const Run& run) {
+  for (index_t c = 0; c < a.x_blocks; ++c)
+    if ((c - run.first % a.x_blocks + a.x_blocks) % a.x_blocks < run.last - run.first)
+      transform_x<Form>(a, p, batch, c);
+  const index_t end = least(a.y_blocks, ((run.last - 1) / a.x_blocks + 1) * 2);
+  for (index_t o = run.first / a.x_blocks * 2; o < end; ++o) transform_dy<Form>(a, p, batch, o);
+}
+
+/// dw of a task, from the sums of all parts.
+template <class Form>
+void finish(const ConvGradArgs& a, const WinogradGradPlan& p, index_t task, const float* du) {
+  const index_t o = task / a.x_blocks * 2, c = task % a.x_blocks, outs = least(2, a.y_blocks - o);
+  for (index_t row = 0; row < outs * lanes; ++row)
+    Form::taps(du + row * lanes, p.du_plane, p.parts, p.tasks * p.du,
+               a.dw + ((o + row / lanes) * a.x_blocks + c) * 9 * square + row % lanes * lanes, square);
+}
+
+/// The sums of a run, batch by batch and slice by slice, so that what is read of a slice is used for all tasks. Where
+/// one batch is all, it goes task by task, and the sums of each become dw while they are in the cache.
+template <class Form>
+void sum(const ConvGradArgs& a, const WinogradGradPlan& p, const Run& run, float* scratch) {
+  const index_t begin = p.batches * run.part / p.parts, end = p.batches * (run.part + 1) / p.parts;
+  const index_t together = p.sums == 0 ? 1 : run.last - run.first;
+  const auto du_of = [&](index_t task) {
+    return p.sums == 0 ? scratch + p.transformed : a.workspace + (run.part * p.tasks + task) * p.du;
   };
-#pragma omp parallel
-  for (index_t b = 0; b < p.batches; ++b) {
-    const Batch batch = batch_of(p, b, a.workspace);
-#pragma omp for schedule(static)
-    for (index_t k = 0; k < a.x_blocks + a.y_blocks; ++k) transform<Form>(a, p, batch, k);
-#pragma omp for schedule(static)
-    for (index_t thread = 0; thread < threads; ++thread) {
-      const index_t end = tasks * (thread + 1) / threads;
-      for (index_t from = tasks * thread / threads; from < end; from += together) {
-        const index_t to = least(end, from + together);
-        for (index_t slice = 0; slice < Form::form.slices; ++slice)
-          for (index_t k = from; k < to; ++k) {
-            const Task t = task_of(k, thread);
-            multiply<Form>(p, batch, slice, t.o, t.outs, t.c, t.du + slice * p.du_plane, square, b == 0);
-          }
-        if (b + 1 < p.batches) continue;
-        for (index_t k = from; k < to; ++k) {
-          const Task t = task_of(k, thread);
-          for (index_t row = 0; row < t.outs * lanes; ++row)
-            Form::taps(t.du + row * lanes, p.du_plane, 1, 0,
-                       a.dw + ((t.o + row / lanes) * a.x_blocks + t.c) * 9 * square + row % lanes * lanes, square);
+  for (index_t b = begin; b < end; ++b) {
+    const Batch batch = batch_of(p, b, scratch);
+    transform<Form>(a, batch, p, run);
+    for (index_t from = run.first; from < run.last; from += together) {
+      for (index_t slice = 0; slice < Form::form.slices; ++slice)
+        for (index_t task = from; task < from + together; ++task) {
+          const index_t o = task / a.x_blocks * 2;
+          multiply<Form>(p, batch, slice, o, least(2, a.y_blocks - o), task % a.x_blocks,
+                         du_of(task) + slice * p.du_plane, square, b == begin);
         }
-      }
+      if (p.parts == 1 && b + 1 == end)
+        for (index_t task = from; task < from + together; ++task) finish<Form>(a, p, task, du_of(task));
     }
   }
 }
 
+/// Each thread takes a run of the tasks of all parts; then the parts are added in their order.
 template <class Form>
 void gradient(const ConvGradArgs& a) {
   const WinogradGradPlan p = winograd_grad_plan(Form::form, a, lanes);
@@ -190,7 +159,19 @@ void gradient(const ConvGradArgs& a) {
     for (index_t i = 0; i < a.x_blocks * a.y_blocks * 9 * square; ++i) a.dw[i] = 0;
     return;
   }
-  p.parts > 0 ? in_parts<Form>(a, p) : in_blocks<Form>(a, p);
+  const index_t units = p.parts * p.tasks, threads = core::max_threads();
+#pragma omp parallel for schedule(static)
+  for (index_t thread = 0; thread < threads; ++thread) {
+    const index_t last = units * (thread + 1) / threads;
+    for (index_t unit = units * thread / threads; unit < last;) {
+      const index_t part = unit / p.tasks, from = part * p.tasks, to = least(last, from + p.tasks);
+      sum<Form>(a, p, {part, unit - from, to - from}, a.workspace + p.sums + thread * p.scratch);
+      unit = to;
+    }
+  }
+  if (p.parts == 1) return;
+#pragma omp parallel for schedule(static)
+  for (index_t task = 0; task < p.tasks; ++task) finish<Form>(a, p, task, a.workspace + task * p.du);
 }
 
 }  // namespace

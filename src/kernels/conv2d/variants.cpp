@@ -26,18 +26,25 @@ bool is_stem_gradient(const ConvGradArgs& a, index_t) { return a.planes > 0; }
 // ---- Rows per task
 // ---------------------------------------------------------------------------------------------------
 
+/// Not more than `rows` of y; a task has one or two blocks of y's channels.
+index_t strip_of(const ConvArgs& a, index_t rows) {
+  return even_strip(a.oh, a.ow, larger(1, smaller(a.oh, rows)), a.n * round_up_divide(a.y_blocks, 2));
+}
+
 /// Weights are read again for every strip, so not too low; at least two tasks for each of 8 threads, so not too high.
-index_t strip_any(const ConvArgs& a, index_t) { return smaller(12, larger(1, a.oh / 16)); }
+index_t strip_any(const ConvArgs& a, index_t) { return strip_of(a, smaller(12, larger(1, a.oh / 16))); }
 
 /// About 30 tiles of pixels, which stay in L2 with all their channels.
-index_t strip_k1(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 420 / larger(1, a.ow))); }
+index_t strip_k1(const ConvArgs& a, index_t) { return strip_of(a, 420 / larger(1, a.ow)); }
 
-index_t strip_k3(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 12)); }
-index_t strip_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 20 : 8)); }
+index_t strip_k3(const ConvArgs& a, index_t) { return strip_of(a, 12); }
+index_t strip_k3s2(const ConvArgs& a, index_t) { return strip_of(a, a.ow <= 40 ? 20 : 8); }
 
 /// Rows of dx: both parities, with the dy that they read.
-index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, a.ow <= 40 ? 40 : 8)); }
-index_t strip_stem(const ConvArgs& a, index_t) { return larger(1, smaller(a.oh, 16)); }
+index_t strip_bwd_x_k3s2(const ConvArgs& a, index_t) {
+  return round_up_divide(strip_of(a, a.ow <= 40 ? 40 : 8), 2) * 2;
+}
+index_t strip_stem(const ConvArgs& a, index_t) { return strip_of(a, 16); }
 
 // ---- Sizes
 // -----------------------------------------------------------------------------------------------------------

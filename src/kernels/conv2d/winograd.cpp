@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/strips.hpp"
+
 namespace slimneck::kernels {
 
 namespace {
@@ -17,8 +19,6 @@ constexpr index_t batch_bytes = 512 * 1024;
 /// Tiles of a batch where blocks are shared out. The pair of blocks that a task keeps and the block that it streams
 /// are far smaller than the batch; a longer sum loses accuracy, a shorter one adds to memory more often.
 constexpr index_t block_tiles = 256;
-
-index_t up(index_t a, index_t b) { return (a + b - 1) / b; }
 
 /// Prepared weights of more bytes than that come from the third level cache or from memory.
 constexpr index_t streaming_bytes = 4 * 1024 * 1024;
@@ -43,7 +43,7 @@ bool is_k3(const Args& a, index_t stride) {
 
 template <class Args>
 index_t tiles(const Args& a, index_t m) {
-  return a.n * up(a.oh, m) * up(a.ow, m);
+  return a.n * round_up_divide(a.oh, m) * round_up_divide(a.ow, m);
 }
 
 /// A tile at the border computes pixels that nobody wants, so on a small map not much may be left of what is saved.
@@ -99,31 +99,36 @@ bool winograd_s2_grad_suits(const WinogradForm& f, const ConvGradArgs& a, index_
 WinogradPlan winograd_plan(const WinogradForm& f, const ConvArgs& a, index_t lanes) noexcept {
   WinogradPlan p{};
   p.y_tile = f.y_tile;
-  p.rows = up(a.oh, f.y_tile);
-  p.columns = up(a.ow, f.y_tile);
+  p.rows = round_up_divide(a.oh, f.y_tile);
+  p.columns = round_up_divide(a.ow, f.y_tile);
   p.unit_rows = std::max<index_t>(1, a.strip / f.y_tile);
-  p.strips = up(p.rows, p.unit_rows);
+  p.strips = round_up_divide(p.rows, p.unit_rows);
   p.units = a.n * p.strips;
   const index_t unit_tiles = std::max<index_t>(1, std::min(p.unit_rows, p.rows) * p.columns);
-  p.batch_units = std::clamp<index_t>(target_tiles(f, a, lanes) / unit_tiles, 1, std::max<index_t>(1, p.units));
-  p.batches = up(p.units, p.batch_units);
-  p.pairs = up(a.y_blocks, 2);
-  p.groups = std::clamp<index_t>(up(enough_tasks, std::max<index_t>(1, p.batches)), 1, std::max<index_t>(1, p.pairs));
+  p.pairs = round_up_divide(a.y_blocks, 2);
+  const index_t most_units = p.pairs == 1 ? round_up_divide(p.units, 2) : p.units;  // a batch for each of two threads
+  p.batch_units = std::clamp<index_t>(target_tiles(f, a, lanes) / unit_tiles, 1, std::max<index_t>(1, most_units));
+  p.batches = round_up_divide(p.units, p.batch_units);
+  p.groups = std::clamp<index_t>(round_up_divide(enough_tasks, std::max<index_t>(1, p.batches)), 1,
+                                 std::max<index_t>(1, p.pairs));
   p.block = p.batch_units * unit_tiles * lanes;
   // One cache line more than a plane needs: planes that lie a power of two apart would share the same cache sets.
   p.v_plane = a.x_blocks * p.block + 16;
   p.m_plane = a.y_blocks * p.block + 16;
   p.v = f.planes * p.v_plane;
-  p.scratch = up(p.v + f.sums * p.m_plane, 16) * 16;
+  p.scratch = round_up_divide(p.v + f.sums * p.m_plane, 16) * 16;
   p.far = weight_bytes(f, a, lanes) > 1024 * 1024;
   return p;
 }
 
 index_t winograd_strip(const WinogradForm& f, const ConvArgs& a, index_t lanes) {
-  const index_t rows = up(a.oh, f.y_tile), columns = up(a.ow, f.y_tile);
+  const index_t rows = round_up_divide(a.oh, f.y_tile), columns = round_up_divide(a.ow, f.y_tile);
   if (rows == 0 || columns == 0) return f.y_tile;
   const index_t wanted = std::clamp<index_t>(target_tiles(f, a, lanes) / columns, 1, rows);
-  return up(rows, up(rows, wanted)) * f.y_tile;
+  // Tasks need only be even: weights of smaller batches are used less often.
+  const index_t tasks = 2 * a.n * round_up_divide(a.y_blocks, 2);
+  return even_strip(rows, columns * f.y_tile * f.y_tile, round_up_divide(rows, round_up_divide(rows, wanted)), tasks) *
+         f.y_tile;
 }
 
 /// As in V there is one cache line more after each sum.
@@ -138,32 +143,26 @@ index_t winograd_workspace(const WinogradForm& f, const ConvArgs& a, index_t lan
 
 WinogradGradPlan winograd_grad_plan(const WinogradForm& f, const ConvGradArgs& a, index_t lanes, int threads) noexcept {
   WinogradGradPlan p{};
-  p.rows = up(a.oh, f.y_tile);
-  p.columns = up(a.ow, f.y_tile);
+  p.rows = round_up_divide(a.oh, f.y_tile);
+  p.columns = round_up_divide(a.ow, f.y_tile);
   p.tiles = a.n * p.rows * p.columns;
   if (p.tiles == 0) return p;
-  const index_t pairs = up(a.y_blocks, 2), tasks = pairs * a.x_blocks;
-  const bool parts = tasks < enough_blocks;
+  p.tasks = round_up_divide(a.y_blocks, 2) * a.x_blocks;
+  const bool parts = p.tasks < enough_blocks;
   const index_t bytes = (f.planes * a.x_blocks + f.sums * a.y_blocks) * lanes * 4;
-  const index_t target = parts ? std::max<index_t>(16, batch_bytes / bytes) : block_tiles;
-  p.batches = up(p.tiles, target);
-  const index_t tiles = up(p.tiles, p.batches);
+  p.batches = round_up_divide(p.tiles, parts ? std::max<index_t>(16, batch_bytes / bytes) : block_tiles);
+  p.parts = parts ? std::min(p.batches, most_parts) : 1;
+  const index_t tiles = round_up_divide(p.tiles, p.batches);
   p.v_plane = a.x_blocks * tiles * lanes + 16;
   p.g_plane = a.y_blocks * tiles * lanes + 16;
   p.g = f.planes * p.v_plane;
-  p.scratch = p.g + f.sums * p.g_plane;
-  if (parts) {
-    p.parts = std::min(p.batches, most_parts);
-    p.du_plane = a.x_blocks * a.y_blocks * lanes * lanes + 16;
-    p.du = f.slices * p.du_plane;
-    // The sums come first: where they lie may not depend on the number of threads.
-    p.workspace = p.parts * p.du + threads * p.scratch;
-  } else {
-    p.du_plane = 2 * lanes * lanes + 16;
-    p.du = f.slices * p.du_plane;
-    p.sums = p.scratch;
-    p.workspace = p.scratch + (p.batches == 1 ? threads : tasks) * p.du;
-  }
+  p.transformed = p.g + f.sums * p.g_plane;
+  p.du_plane = 2 * lanes * lanes + 16;
+  p.du = f.slices * p.du_plane;
+  // The sums come first: where they lie may not depend on the number of threads.
+  p.sums = p.batches == 1 ? 0 : p.parts * p.tasks * p.du;
+  p.scratch = p.transformed + (p.sums == 0 ? p.du : 0);
+  p.workspace = p.sums + threads * p.scratch;
   return p;
 }
 

@@ -50,17 +50,18 @@ index_t winograd_strip(const WinogradForm& form, const ConvArgs& args, index_t l
 index_t winograd_weights(const WinogradForm& form, index_t o, index_t c);
 index_t winograd_workspace(const WinogradForm& form, const ConvArgs& args, index_t lanes, int threads);
 
-/// The gradient of the weights sums over the tiles of all images, batch by batch. With few channels the batches are cut
-/// into parts, each with its own sums; with many there are enough blocks of the sums to share out.
+/// The gradient of the weights sums over the tiles of all images, batch by batch. A task is a pair of blocks of y and a
+/// block of x. Where there are few, the batches are cut into parts, each with its own sums; threads take runs of tasks.
 struct WinogradGradPlan {
   index_t rows, columns;
   index_t tiles, batches;    ///< of all images
-  index_t parts;             ///< 0: blocks of the sums are shared out
+  index_t parts, tasks;      ///< tasks of each part
   index_t v_plane, g_plane;  ///< floats from a plane of the transformed x, dy to the next
   index_t g;                 ///< where those of dy begin
-  index_t du_plane, du;      ///< of the sums: from a slice to the next, and of all slices
-  index_t scratch;           ///< floats of transformed tiles: for one thread with parts, else for all
-  index_t sums;              ///< where the sums begin in the workspace; with parts they come first
+  index_t transformed;       ///< floats of transformed tiles
+  index_t du_plane, du;      ///< of the sums of a task: from a slice to the next, and of all slices
+  index_t sums;              ///< floats of all sums, with which the workspace begins; 0: each task ends its own
+  index_t scratch;           ///< floats of a thread: transformed tiles, and the sums of a task where it ends them
   index_t workspace;
 };
 

@@ -39,13 +39,13 @@ bool gradient_large(const DepthwiseGradArgs& a) { return a.stride == 1 && (gradi
 /// Tasks of about 3200 pixels: enough of them for several threads on large maps, and short chains where the moments of
 /// each strip are summed in float.
 index_t strip_rows(const DepthwiseArgs& a, index_t) {
-  return std::clamp<index_t>(3200 / std::max<index_t>(a.ow, 1), 4, std::max<index_t>(a.oh, 4));
+  const index_t strip = std::clamp<index_t>(3200 / std::max<index_t>(a.ow, 1), 4, std::max<index_t>(a.oh, 4));
+  return even_strip(a.oh, a.ow, strip, a.n * a.blocks);
 }
 
 index_t workspace_any(const DepthwiseGradArgs& a, index_t lanes) { return a.n * a.blocks * a.kh * a.kw * lanes; }
 index_t workspace_parts(const DepthwiseGradArgs& a, index_t lanes) {
-  const index_t strip = depthwise_grad_strip(a.ow);
-  return (a.oh + strip - 1) / strip * workspace_any(a, lanes);
+  return round_up_divide(a.oh, depthwise_grad_strip(a)) * workspace_any(a, lanes);
 }
 
 constexpr DepthwiseVariant fwd[] = {
