@@ -1,8 +1,9 @@
 // One thin vector type for every instruction set: Vec holds `lanes` floats, Mask the result of a comparison.
 //
 // scale2(p, n) is p 2^n for whole n with |n| <= 252; where n is NaN, p must be. Outside of AVX-512 it is two products
-// of powers, so that neither the smallest numbers nor the largest ones are lost. with_sign(a, s) is |a| with the sign
-// of s.
+// of powers, so that neither the smallest numbers nor the largest ones are lost. scale2(p, n, biased) needs p
+// and the result to be normal numbers, unless p is NaN, and biased = n + 1.5 2^23, whose last bits are n and can be
+// added to the exponent. scales_far: the first is as cheap as the second. with_sign(a, s) is |a| with the sign of s.
 //
 // store_bytes and load_bytes are for whole numbers 0..255 in as many bytes. transpose(r) exchanges rows and columns of
 // lanes x lanes numbers. pick(p, a, old) has a[p.from[i]] in the lanes that p takes and old in the others.
@@ -79,6 +80,8 @@ SN_INLINE Mask either(Mask a, Mask b) { return static_cast<Mask>(a | b); }
 SN_INLINE bool any(Mask m) { return m != 0; }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) { return _mm512_mask_blend_ps(m, b, a); }
 SN_INLINE Vec scale2(Vec p, Vec n) { return _mm512_maskz_scalef_ps(all, p, n); }
+SN_INLINE Vec scale2(Vec p, Vec n, Vec) { return scale2(p, n); }
+inline constexpr bool scales_far = true;
 SN_INLINE Vec abs(Vec a) { return _mm512_abs_ps(a); }
 SN_INLINE Vec with_sign(Vec a, Vec sign) {
   const __m512i mask = _mm512_set1_epi32(0x7fffffff);
@@ -175,6 +178,11 @@ SN_INLINE Vec scale2(Vec p, Vec n) {
   const __m256i high = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(e, half), bias), 23);
   return _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(low)), _mm256_castsi256_ps(high));
 }
+inline constexpr bool scales_far = false;
+SN_INLINE Vec scale2(Vec p, Vec, Vec biased) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(biased), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
+}
 SN_INLINE Vec abs(Vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), a); }
 SN_INLINE Vec with_sign(Vec a, Vec sign) { return _mm256_or_ps(abs(a), _mm256_and_ps(_mm256_set1_ps(-0.0F), sign)); }
 SN_INLINE void pin(Vec& v) { __asm__("" : "+x"(v)); }
@@ -267,6 +275,11 @@ SN_INLINE Vec scale2(Vec p, Vec n) {
   const Vec high = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vsubq_s32(e, half), bias), 23));
   return vmulq_f32(vmulq_f32(p, low), high);
 }
+inline constexpr bool scales_far = false;
+SN_INLINE Vec scale2(Vec p, Vec, Vec biased) {
+  const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(biased), 23);
+  return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p), exponent));
+}
 SN_INLINE Vec abs(Vec a) { return vabsq_f32(a); }
 SN_INLINE Vec with_sign(Vec a, Vec sign) { return vbslq_f32(vdupq_n_u32(0x7fffffff), a, sign); }
 SN_INLINE void pin(Vec& v) { __asm__("" : "+w"(v)); }
@@ -347,6 +360,10 @@ SN_INLINE Vec scale2(Vec p, Vec n) {
   const Mask e = __builtin_convertvector(n, Mask), half = e >> 1;
   const Mask low = (half + 127) << 23, high = (e - half + 127) << 23;
   return p * reinterpret_cast<Vec>(low) * reinterpret_cast<Vec>(high);
+}
+inline constexpr bool scales_far = false;
+SN_INLINE Vec scale2(Vec p, Vec, Vec biased) {
+  return reinterpret_cast<Vec>(reinterpret_cast<Mask>(p) + (reinterpret_cast<Mask>(biased) << 23));
 }
 SN_INLINE Vec abs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Mask>(a) & 0x7fffffff); }
 SN_INLINE Vec with_sign(Vec a, Vec sign) {
