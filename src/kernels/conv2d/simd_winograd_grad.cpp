@@ -5,8 +5,8 @@
 //
 // For each slice, which is a point of stride 1 and a point of a phase of stride 2, the sum is an outer product over
 // tiles of V channels of y and of x. Tiles come in batches that a cache holds; a sum over one batch is made in
-// registers and added to dU[task][slice][o of the pair][V of c][V of o], which also keeps the chains of additions short.
-// A task is a pair of blocks of y and a block of x; see winograd.hpp for how they are shared out.
+// registers and added to dU[task][slice][o of the pair][V of c][V of o], which also keeps the chains of additions
+// short. A task is a pair of blocks of y and a block of x; see winograd.hpp for how they are shared out.
 #include "core/threads.hpp"
 #include "kernels/conv2d/tile.hpp"
 #include "kernels/conv2d/winograd_phases.hpp"
