@@ -131,7 +131,7 @@ SN_INLINE Vec gelu(Vec x) {
 /// wrong by x u/2 where x is large.
 SN_INLINE Vec silu_grad(Vec x, Vec& value) {
   constexpr float unit = 0x1p-31F;
-  const Vec e = scales_far ? scaled_exp<true>(clamp(x, -108, 90), unit)  // 0 in the end
+  const Vec e = scales_far ? scaled_exp<true>(clamp(x, -108, 90), unit)  // underflows to 0
                            : scaled_exp<true, true>(clamp(x, -108, 60), unit);
   const Vec q = div(splat(1), add(e, splat(unit))), s = mul(q, splat(unit));
   value = mul(x, s);

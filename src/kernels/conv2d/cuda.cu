@@ -212,6 +212,7 @@ template <class T, template <class> class Copier>
 __global__ void __launch_bounds__(block_threads, T::blocks) product(Product p, Output out, Moments moments) {
   auto& memory = shared<ProductMemory<T>>();
   typename T::Slices& s = memory.slices;
+  static_assert(!T::sliced || slice_multiple % T::depth == 0);
   // Large tiles are never sliced, and have no register for it.
   const int z = static_cast<int>(blockIdx.z), group = T::sliced ? z / p.slices : z;
   const int slice = T::sliced ? z - group * p.slices : 0, first = slice * p.slice_terms;

@@ -10,7 +10,8 @@
 namespace slimneck::kernels::cuda {
 
 inline constexpr int vector = 4;
-/// Packed weights have whole tiles of all sizes, and whole slices of the deepest; sums end with a multiple of fewer.
+/// Packed weights have whole tiles of all sizes, and whole slices of the deepest; sums end with a multiple of fewer,
+/// and where they are cut, a multiple of what tiles that may be cut take at a time.
 inline constexpr int row_multiple = 128, depth_multiple = 64, term_multiple = 16, slice_multiple = 32;
 
 /// A row or column that no picture has; the sum of two is none either.

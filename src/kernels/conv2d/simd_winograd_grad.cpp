@@ -106,10 +106,11 @@ struct Run {
   index_t part, first, last;
 };
 
-/// Transforms what the tasks of a run read. Threads that share a pair or a block of x transform it each for itself: a
-/// transform is a seventh of the work, and lines that two cores write in turns cost more.
+/// Transforms what the tasks of a run read: blocks of x go round and round, once for each pair of blocks of y. Threads
+/// that share a pair or a block of x transform it each for itself: a transform is a seventh of the work, and lines that
+/// two cores write in turns cost more.
 template <class Form>
-void transform(const ConvGradArgs& a, const Batch& batch, const WinogradGradPlan& p, const Run& run) {
+void transform(const ConvGradArgs& a, const WinogradGradPlan& p, const Batch& batch, const Run& run) {
   for (index_t c = 0; c < a.x_blocks; ++c)
     if ((c - run.first % a.x_blocks + a.x_blocks) % a.x_blocks < run.last - run.first)
       transform_x<Form>(a, p, batch, c);
@@ -137,7 +138,7 @@ void sum(const ConvGradArgs& a, const WinogradGradPlan& p, const Run& run, float
   };
   for (index_t b = begin; b < end; ++b) {
     const Batch batch = batch_of(p, b, scratch);
-    transform<Form>(a, batch, p, run);
+    transform<Form>(a, p, batch, run);
     for (index_t from = run.first; from < run.last; from += together) {
       for (index_t slice = 0; slice < Form::form.slices; ++slice)
         for (index_t task = from; task < from + together; ++task) {

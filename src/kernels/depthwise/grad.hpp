@@ -192,7 +192,7 @@ SN_INLINE void grad_rows(const DepthwiseGradRows& r, index_t first, index_t last
 
 template <int K, int S>
 void grad_map(const DepthwiseGradArgs& a) {
-  const index_t strip = slimneck::kernels::depthwise_grad_strip(a), strips = (a.oh + strip - 1) / strip;
+  const index_t strip = slimneck::kernels::depthwise_grad_strip(a), strips = slimneck::kernels::strips_of(a.oh, strip);
   const index_t parts = a.n * strips, size = K * K * lanes;
   float* sums_of_parts = parts == 1 ? a.dw : a.workspace;
 #pragma omp parallel for schedule(static)

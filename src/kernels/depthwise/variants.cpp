@@ -45,7 +45,7 @@ index_t strip_rows(const DepthwiseArgs& a, index_t) {
 
 index_t workspace_any(const DepthwiseGradArgs& a, index_t lanes) { return a.n * a.blocks * a.kh * a.kw * lanes; }
 index_t workspace_parts(const DepthwiseGradArgs& a, index_t lanes) {
-  return round_up_divide(a.oh, depthwise_grad_strip(a)) * workspace_any(a, lanes);
+  return strips_of(a.oh, depthwise_grad_strip(a)) * workspace_any(a, lanes);
 }
 
 constexpr DepthwiseVariant fwd[] = {
