@@ -4,6 +4,8 @@
 // of powers, so that neither the smallest numbers nor the largest ones are lost. scale2(p, n, biased) needs p
 // and the result to be normal numbers, unless p is NaN, and biased = n + 1.5 2^23, whose last bits are n and can be
 // added to the exponent. scales_far: the first is as cheap as the second. with_sign(a, s) is |a| with the sign of s.
+// product_up_to(limit, x, a, b) is x where that is above the limit, else a b. Where looks_up is set, look_up(t, a) has
+// those of 16 floats at a multiple of 64 bytes that the last four bits of a's numbers count.
 //
 // store_bytes and load_bytes are for whole numbers 0..255 in as many bytes. transpose(r) exchanges rows and columns of
 // lanes x lanes numbers. pick(p, a, old) has a[p.from[i]] in the lanes that p takes and old in the others.
@@ -79,9 +81,15 @@ SN_INLINE Mask either_nan(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_U
 SN_INLINE Mask either(Mask a, Mask b) { return static_cast<Mask>(a | b); }
 SN_INLINE bool any(Mask m) { return m != 0; }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) { return _mm512_mask_blend_ps(m, b, a); }
+SN_INLINE Vec product_up_to(Vec limit, Vec x, Vec a, Vec b) {
+  return _mm512_mask_mul_ps(x, _mm512_cmp_ps_mask(limit, x, _CMP_NLT_UQ), a, b);
+}
 SN_INLINE Vec scale2(Vec p, Vec n) { return _mm512_maskz_scalef_ps(all, p, n); }
 SN_INLINE Vec scale2(Vec p, Vec n, Vec) { return scale2(p, n); }
-inline constexpr bool scales_far = true;
+inline constexpr bool scales_far = true, looks_up = true;
+SN_INLINE Vec look_up(const float* table, Vec at) {
+  return _mm512_maskz_permutexvar_ps(all, _mm512_castps_si512(at), _mm512_load_ps(table));
+}
 SN_INLINE Vec abs(Vec a) { return _mm512_abs_ps(a); }
 SN_INLINE Vec with_sign(Vec a, Vec sign) {
   const __m512i mask = _mm512_set1_epi32(0x7fffffff);
@@ -172,13 +180,14 @@ SN_INLINE Mask either_nan(Vec a, Vec b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_
 SN_INLINE Mask either(Mask a, Mask b) { return _mm256_or_ps(a, b); }
 SN_INLINE bool any(Mask m) { return _mm256_movemask_ps(m) != 0; }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) { return _mm256_blendv_ps(b, a, m); }
+SN_INLINE Vec product_up_to(Vec limit, Vec x, Vec a, Vec b) { return select(less(limit, x), x, mul(a, b)); }
 SN_INLINE Vec scale2(Vec p, Vec n) {
   const __m256i e = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(e, 1), bias = _mm256_set1_epi32(127);
   const __m256i low = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
   const __m256i high = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(e, half), bias), 23);
   return _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(low)), _mm256_castsi256_ps(high));
 }
-inline constexpr bool scales_far = false;
+inline constexpr bool scales_far = false, looks_up = false;
 SN_INLINE Vec scale2(Vec p, Vec, Vec biased) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(biased), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
@@ -266,6 +275,7 @@ SN_INLINE Mask either_nan(Vec a, Vec b) { return vmvnq_u32(vandq_u32(vceqq_f32(a
 SN_INLINE Mask either(Mask a, Mask b) { return vorrq_u32(a, b); }
 SN_INLINE bool any(Mask m) { return vmaxvq_u32(m) != 0; }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) { return vbslq_f32(m, a, b); }
+SN_INLINE Vec product_up_to(Vec limit, Vec x, Vec a, Vec b) { return select(less(limit, x), x, mul(a, b)); }
 /// As on x86: b where either is NaN.
 SN_INLINE Vec max(Vec a, Vec b) { return select(vcgtq_f32(a, b), a, b); }
 SN_INLINE Vec min(Vec a, Vec b) { return select(less(a, b), a, b); }
@@ -275,7 +285,7 @@ SN_INLINE Vec scale2(Vec p, Vec n) {
   const Vec high = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vsubq_s32(e, half), bias), 23));
   return vmulq_f32(vmulq_f32(p, low), high);
 }
-inline constexpr bool scales_far = false;
+inline constexpr bool scales_far = false, looks_up = false;
 SN_INLINE Vec scale2(Vec p, Vec, Vec biased) {
   const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(biased), 23);
   return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p), exponent));
@@ -353,6 +363,7 @@ SN_INLINE bool any(Mask m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) {
   return reinterpret_cast<Vec>((m & reinterpret_cast<Mask>(a)) | (~m & reinterpret_cast<Mask>(b)));
 }
+SN_INLINE Vec product_up_to(Vec limit, Vec x, Vec a, Vec b) { return select(less(limit, x), x, mul(a, b)); }
 /// As on x86: b where either is NaN.
 SN_INLINE Vec max(Vec a, Vec b) { return select(a > b, a, b); }
 SN_INLINE Vec min(Vec a, Vec b) { return select(a < b, a, b); }
@@ -361,7 +372,7 @@ SN_INLINE Vec scale2(Vec p, Vec n) {
   const Mask low = (half + 127) << 23, high = (e - half + 127) << 23;
   return p * reinterpret_cast<Vec>(low) * reinterpret_cast<Vec>(high);
 }
-inline constexpr bool scales_far = false;
+inline constexpr bool scales_far = false, looks_up = false;
 SN_INLINE Vec scale2(Vec p, Vec, Vec biased) {
   return reinterpret_cast<Vec>(reinterpret_cast<Mask>(p) + (reinterpret_cast<Mask>(biased) << 23));
 }
