@@ -106,12 +106,12 @@ WinogradPlan winograd_plan(const WinogradForm& f, const ConvArgs& a, index_t lan
   p.units = a.n * p.strips;
   const index_t unit_tiles = std::max<index_t>(1, std::min(p.unit_rows, p.rows) * p.columns);
   p.pairs = round_up_divide(a.y_blocks, 2);
-  const index_t most_units = p.pairs == 1 ? round_up_divide(p.units, 2) : p.units;  // a batch for each of two threads
-  p.batch_units = std::clamp<index_t>(target_tiles(f, a, lanes) / unit_tiles, 1, std::max<index_t>(1, most_units));
-  p.batches = round_up_divide(p.units, p.batch_units);
+  p.batches = round_up_divide(p.units, std::max<index_t>(1, target_tiles(f, a, lanes) / unit_tiles));
+  // Few of them: as many for one of two threads as for the other.
+  if (p.pairs % 2 != 0 && p.batches < enough_tasks) p.batches = std::min(p.units, p.batches + p.batches % 2);
   p.groups = std::clamp<index_t>(round_up_divide(enough_tasks, std::max<index_t>(1, p.batches)), 1,
                                  std::max<index_t>(1, p.pairs));
-  p.block = p.batch_units * unit_tiles * lanes;
+  p.block = round_up_divide(p.units, std::max<index_t>(1, p.batches)) * unit_tiles * lanes;
   // One cache line more than a plane needs: planes that lie a power of two apart would share the same cache sets.
   p.v_plane = a.x_blocks * p.block + 16;
   p.m_plane = a.y_blocks * p.block + 16;
@@ -125,10 +125,10 @@ index_t winograd_strip(const WinogradForm& f, const ConvArgs& a, index_t lanes) 
   const index_t rows = round_up_divide(a.oh, f.y_tile), columns = round_up_divide(a.ow, f.y_tile);
   if (rows == 0 || columns == 0) return f.y_tile;
   const index_t wanted = std::clamp<index_t>(target_tiles(f, a, lanes) / columns, 1, rows);
-  // Tasks need only be even: weights of smaller batches are used less often.
-  const index_t tasks = 2 * a.n * round_up_divide(a.y_blocks, 2);
-  return even_strip(rows, columns * f.y_tile * f.y_tile, round_up_divide(rows, round_up_divide(rows, wanted)), tasks) *
-         f.y_tile;
+  const index_t strips = round_up_divide(rows, wanted);
+  // Few tasks: batches of single rows of tiles can be cut evenly.
+  const bool few = a.n * strips * round_up_divide(a.y_blocks, 2) < enough_tasks;
+  return (few ? 1 : round_up_divide(rows, strips)) * f.y_tile;
 }
 
 /// As in V there is one cache line more after each sum.

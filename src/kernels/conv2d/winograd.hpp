@@ -29,7 +29,6 @@ struct WinogradPlan {
   index_t unit_rows;      ///< tile rows in a unit
   index_t strips;         ///< units in an image
   index_t units;          ///< in the call
-  index_t batch_units;    ///< units in a batch
   index_t batches;        ///< in the call
   index_t pairs;          ///< of channel blocks of y
   index_t groups;         ///< of pairs: tasks of a batch
@@ -38,6 +37,9 @@ struct WinogradPlan {
   index_t m_plane;        ///< the same for M
   index_t v, scratch;     ///< floats of V, of V and M: for one thread
   bool far;               ///< the weights are larger than a second level cache
+
+  /// The first unit of a batch.
+  index_t begin(index_t batch) const { return batch < batches ? units * batch / batches : units; }
 };
 
 WinogradPlan winograd_plan(const WinogradForm& form, const ConvArgs& args, index_t lanes) noexcept;
