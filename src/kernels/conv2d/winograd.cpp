@@ -151,6 +151,7 @@ WinogradGradPlan winograd_grad_plan(const WinogradForm& f, const ConvGradArgs& a
   const bool parts = p.tasks < enough_blocks;
   const index_t bytes = (f.planes * a.x_blocks + f.sums * a.y_blocks) * lanes * 4;
   p.batches = round_up_divide(p.tiles, parts ? std::max<index_t>(16, batch_bytes / bytes) : block_tiles);
+  if (parts && p.batches == 1 && p.tasks % 2 != 0 && p.tiles >= 64) p.batches = 2;  // one for each of two threads
   p.parts = parts ? std::min(p.batches, most_parts) : 1;
   const index_t tiles = round_up_divide(p.tiles, p.batches);
   p.v_plane = a.x_blocks * tiles * lanes + 16;

@@ -110,7 +110,7 @@ void map_rows(const DepthwiseArgs& a, void (*make)(const DepthwiseArgs&, const R
   const index_t strip = most(a.strip, 1), strips = (a.oh + strip - 1) / strip;
 #pragma omp parallel for schedule(static)
   for (index_t task = 0; task < a.n * a.blocks * strips; ++task) {
-    const index_t s = task % strips, b = task / strips % a.blocks, n = task / strips / a.blocks;
+    const index_t b = task % a.blocks, s = task / a.blocks % strips, n = task / a.blocks / strips;
     const float *x = a.x + n * a.xn + b * a.xb, *w = a.weights + b * a.kh * a.kw * lanes;
     for (index_t i = s * strip; i < least(a.oh, (s + 1) * strip); ++i)
       make(a, {x, w, a.y + n * a.yn + b * a.yb + i * a.yh, n, b, i, n * strips + s, i == s * strip});

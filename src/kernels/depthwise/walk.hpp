@@ -118,7 +118,7 @@ void walk_map(const DepthwiseArgs& a) {
   const bool plain = !e.scale && !e.bias && !e.residual && !e.moments && e.act == Act::none;
 #pragma omp parallel for schedule(static)
   for (index_t task = 0; task < a.n * a.blocks * strips; ++task) {
-    const index_t s = task % strips, b = task / strips % a.blocks, n = task / strips / a.blocks;
+    const index_t b = task % a.blocks, s = task / a.blocks % strips, n = task / a.blocks / strips;
     const index_t first = s * strip, last = least(a.oh, first + strip);
     const DepthwiseRows r{a.x + n * a.xn + b * a.xb,
                           a.xh,
