@@ -374,7 +374,8 @@ SN_INLINE Vec scale2(Vec p, Vec n) {
 }
 inline constexpr bool scales_far = false, looks_up = false;
 SN_INLINE Vec scale2(Vec p, Vec, Vec biased) {
-  return reinterpret_cast<Vec>(reinterpret_cast<Mask>(p) + (reinterpret_cast<Mask>(biased) << 23));
+  using Bits = std::uint32_t __attribute__((vector_size(sizeof(Vec))));  // wraps around where the result does not count
+  return reinterpret_cast<Vec>(reinterpret_cast<Bits>(p) + (reinterpret_cast<Bits>(biased) << 23));
 }
 SN_INLINE Vec abs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<Mask>(a) & 0x7fffffff); }
 SN_INLINE Vec with_sign(Vec a, Vec sign) {
