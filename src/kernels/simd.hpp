@@ -180,7 +180,6 @@ SN_INLINE Mask either_nan(Vec a, Vec b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_
 SN_INLINE Mask either(Mask a, Mask b) { return _mm256_or_ps(a, b); }
 SN_INLINE bool any(Mask m) { return _mm256_movemask_ps(m) != 0; }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) { return _mm256_blendv_ps(b, a, m); }
-SN_INLINE Vec product_up_to(Vec limit, Vec x, Vec a, Vec b) { return select(less(limit, x), x, mul(a, b)); }
 SN_INLINE Vec scale2(Vec p, Vec n) {
   const __m256i e = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(e, 1), bias = _mm256_set1_epi32(127);
   const __m256i low = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
@@ -275,7 +274,6 @@ SN_INLINE Mask either_nan(Vec a, Vec b) { return vmvnq_u32(vandq_u32(vceqq_f32(a
 SN_INLINE Mask either(Mask a, Mask b) { return vorrq_u32(a, b); }
 SN_INLINE bool any(Mask m) { return vmaxvq_u32(m) != 0; }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) { return vbslq_f32(m, a, b); }
-SN_INLINE Vec product_up_to(Vec limit, Vec x, Vec a, Vec b) { return select(less(limit, x), x, mul(a, b)); }
 /// As on x86: b where either is NaN.
 SN_INLINE Vec max(Vec a, Vec b) { return select(vcgtq_f32(a, b), a, b); }
 SN_INLINE Vec min(Vec a, Vec b) { return select(less(a, b), a, b); }
@@ -363,7 +361,6 @@ SN_INLINE bool any(Mask m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 SN_INLINE Vec select(Mask m, Vec a, Vec b) {
   return reinterpret_cast<Vec>((m & reinterpret_cast<Mask>(a)) | (~m & reinterpret_cast<Mask>(b)));
 }
-SN_INLINE Vec product_up_to(Vec limit, Vec x, Vec a, Vec b) { return select(less(limit, x), x, mul(a, b)); }
 /// As on x86: b where either is NaN.
 SN_INLINE Vec max(Vec a, Vec b) { return select(a > b, a, b); }
 SN_INLINE Vec min(Vec a, Vec b) { return select(a < b, a, b); }
@@ -414,6 +411,10 @@ SN_INLINE Vec pick(const Pick& p, Vec a, Vec old) {
   return old;
 }
 
+#endif
+
+#ifndef __AVX512F__
+SN_INLINE Vec product_up_to(Vec limit, Vec x, Vec a, Vec b) { return select(less(limit, x), x, mul(a, b)); }
 #endif
 
 /// Into the first level cache: what will be read soon. Any address will do; it never faults.

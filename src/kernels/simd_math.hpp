@@ -84,9 +84,10 @@ SN_INLINE Vec exp(Vec x) { return scaled_exp<0>(clamp(x, -105, 90)); }
 
 /// 1 + e^-x times 2^-29, for x from -110, where it may be infinite, to 50; what a larger x adds to 1 is lost in any
 /// case. Where powers of two are added to exponents, e^-x is carried times 2^-40, so that it is normal.
-inline constexpr float tiny_unit = 0x1p-29F;
+inline constexpr int tiny = -29;
+inline constexpr float tiny_unit = power_of_two(tiny);
 SN_INLINE Vec tiny_one_plus_exp(Vec x) {
-  if constexpr (scales_far) return add(scaled_exp<-29, true>(x), splat(tiny_unit));
+  if constexpr (scales_far) return add(scaled_exp<tiny, true>(x), splat(tiny_unit));
   return fma(scaled_exp<-40, true, true>(x), splat(0x1p11F), splat(tiny_unit));
 }
 
@@ -166,9 +167,10 @@ SN_INLINE Vec gelu(Vec x) {
 /// except that where SiLU's e^x is subnormal it has that absolute error. 1 - s is e^-x s: as a difference it would be
 /// wrong by x u/2 where x is large.
 SN_INLINE Vec silu_grad(Vec x, Vec& value) {
-  constexpr float unit = 0x1p-31F;
-  const Vec e = scales_far ? scaled_exp<-31, true>(clamp(x, -108, 90))  // underflows to 0
-                           : scaled_exp<-31, true, true>(clamp(x, -108, 60));
+  constexpr int exponent = -31;
+  constexpr float unit = power_of_two(exponent);
+  const Vec e = scales_far ? scaled_exp<exponent, true>(clamp(x, -108, 90))  // underflows to 0
+                           : scaled_exp<exponent, true, true>(clamp(x, -108, 60));
   const Vec q = div(splat(1), add(e, splat(unit))), s = mul(q, splat(unit));
   value = mul(x, s);
   return fma(scales_far ? value : min(splat(0x1p60F), value), mul(e, q), s);  // what an x above 60 adds is lost

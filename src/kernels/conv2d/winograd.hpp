@@ -37,9 +37,6 @@ struct WinogradPlan {
   index_t m_plane;        ///< the same for M
   index_t v, scratch;     ///< floats of V, of V and M: for one thread
   bool far;               ///< the weights are larger than a second level cache
-
-  /// The first unit of a batch.
-  index_t begin(index_t batch) const { return batch < batches ? units * batch / batches : units; }
 };
 
 WinogradPlan winograd_plan(const WinogradForm& form, const ConvArgs& args, index_t lanes) noexcept;

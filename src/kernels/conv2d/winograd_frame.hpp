@@ -77,10 +77,15 @@ struct Place {
   bool fresh;              ///< first tile of its part
 };
 
+/// Batches are cut evenly; behind the last one there are no units.
+SN_INLINE index_t first_unit(const WinogradPlan& p, index_t batch) {
+  return batch < p.batches ? p.units * batch / p.batches : p.units;
+}
+
 /// Walks over the tiles of a batch.
 class Tiles {
  public:
-  Tiles(const WinogradPlan& p, index_t batch) : p_(p), unit_(p.begin(batch)) { enter(); }
+  Tiles(const WinogradPlan& p, index_t batch) : p_(p), unit_(first_unit(p, batch)) { enter(); }
   Place place() const {
     return {unit_ / p_.strips, row_ * p_.y_tile, column_ * p_.y_tile, unit_, column_ == 0 && row_ == first_};
   }
@@ -93,7 +98,7 @@ class Tiles {
   }
   static index_t count(const WinogradPlan& p, index_t batch) {
     index_t rows = 0;
-    for (index_t u = p.begin(batch); u < p.begin(batch + 1); ++u)
+    for (index_t u = first_unit(p, batch); u < first_unit(p, batch + 1); ++u)
       rows += least(p.rows, (u % p.strips + 1) * p.unit_rows) - u % p.strips * p.unit_rows;
     return rows * p.columns;
   }
@@ -131,8 +136,8 @@ class Ahead {
         index_t h, index_t width, index_t batch, index_t shift)
       : p_(p), data_(data), sn_(sn), sb_(sb), sh_(sh), h_(h), width_(width), shift_(shift) {
     unit_height_ = p.unit_rows * tile;
-    first_ = p.begin(batch) * unit_height_;
-    count_ = p.begin(batch + 1) * unit_height_ - first_;
+    first_ = first_unit(p, batch) * unit_height_;
+    count_ = first_unit(p, batch + 1) * unit_height_ - first_;
     rows_ = count_ > 0 ? count_ * blocks : 0;
     enter();
   }
