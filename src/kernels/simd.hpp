@@ -8,7 +8,8 @@
 // those of 16 floats at a multiple of 64 bytes that the last four bits of a's numbers count.
 //
 // store_bytes and load_bytes are for whole numbers 0..255 in as many bytes. transpose(r) exchanges rows and columns of
-// lanes x lanes numbers. pick(p, a, old) has a[p.from[i]] in the lanes that p takes and old in the others.
+// lanes x lanes numbers, transpose_pairs(r) of half as many pairs of numbers. pick(p, a, old) has a[p.from[i]] in the
+// lanes that p takes and old in the others.
 //
 // A kernel body includes this header and is compiled once for each ISA with SN_ISA set to its name (avx512, avx2, neon,
 // scalar). Everything here, and every helper of a body, has internal linkage: an object file of one ISA must never
@@ -137,6 +138,27 @@ SN_INLINE void transpose(Vec (&r)[16]) {
     r[k + 12] = _mm512_maskz_shuffle_f32x4(all, t[k + 4], t[k + 12], 0xdd);
   }
 }
+/// Pairs (within 128 bits), then quarters of a register: 24 shuffles.
+SN_INLINE void transpose_pairs(Vec (&r)[8]) {
+  Vec t[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    const __m512d a = _mm512_castps_pd(r[i]), b = _mm512_castps_pd(r[i + 1]);
+    t[i / 2] = _mm512_castpd_ps(_mm512_maskz_unpacklo_pd(0xff, a, b));
+    t[i / 2 + 4] = _mm512_castpd_ps(_mm512_maskz_unpackhi_pd(0xff, a, b));
+  }
+#pragma GCC unroll 2
+  for (int k = 0; k < 2; ++k) {
+    const Vec even = _mm512_maskz_shuffle_f32x4(all, t[4 * k], t[4 * k + 1], 0x88);
+    const Vec odd = _mm512_maskz_shuffle_f32x4(all, t[4 * k], t[4 * k + 1], 0xdd);
+    const Vec even2 = _mm512_maskz_shuffle_f32x4(all, t[4 * k + 2], t[4 * k + 3], 0x88);
+    const Vec odd2 = _mm512_maskz_shuffle_f32x4(all, t[4 * k + 2], t[4 * k + 3], 0xdd);
+    r[k] = _mm512_maskz_shuffle_f32x4(all, even, even2, 0x88);
+    r[k + 2] = _mm512_maskz_shuffle_f32x4(all, odd, odd2, 0x88);
+    r[k + 4] = _mm512_maskz_shuffle_f32x4(all, even, even2, 0xdd);
+    r[k + 6] = _mm512_maskz_shuffle_f32x4(all, odd, odd2, 0xdd);
+  }
+}
 struct Pick {
   __m512i from;
   __mmask16 taken;
@@ -227,6 +249,20 @@ SN_INLINE void transpose(Vec (&r)[8]) {
     r[k + 4] = _mm256_permute2f128_ps(low, high, 0x31);
   }
 }
+SN_INLINE void transpose_pairs(Vec (&r)[4]) {
+  Vec t[4];
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const __m256d a = _mm256_castps_pd(r[2 * i]), b = _mm256_castps_pd(r[2 * i + 1]);
+    t[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+    t[i + 2] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+  }
+#pragma GCC unroll 2
+  for (int k = 0; k < 2; ++k) {
+    r[k] = _mm256_permute2f128_ps(t[2 * k], t[2 * k + 1], 0x20);
+    r[k + 2] = _mm256_permute2f128_ps(t[2 * k], t[2 * k + 1], 0x31);
+  }
+}
 struct Pick {
   __m256i from;
   Vec taken;
@@ -307,6 +343,11 @@ SN_INLINE void transpose(Vec (&r)[4]) {
   r[1] = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
   r[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
   r[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
+}
+SN_INLINE void transpose_pairs(Vec (&r)[2]) {
+  const Vec a = r[0], b = r[1];
+  r[0] = vcombine_f32(vget_low_f32(a), vget_low_f32(b));
+  r[1] = vcombine_f32(vget_high_f32(a), vget_high_f32(b));
 }
 /// Indices of bytes; those past 15 leave the old ones.
 struct Pick {
@@ -394,6 +435,11 @@ SN_INLINE void transpose(Vec (&r)[4]) {
   float t[4][4];
   for (int i = 0; i < 4; ++i) store(t[i], r[i]);
   for (int i = 0; i < 4; ++i) r[i] = Vec{t[0][i], t[1][i], t[2][i], t[3][i]};
+}
+SN_INLINE void transpose_pairs(Vec (&r)[2]) {
+  const Vec a = r[0], b = r[1];
+  r[0] = Vec{a[0], a[1], b[0], b[1]};
+  r[1] = Vec{a[2], a[3], b[2], b[3]};
 }
 struct Pick {
   int from[4];

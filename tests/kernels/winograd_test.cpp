@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -525,5 +526,136 @@ TEST_CASE("Winograd weight gradients keep to the error of their form on real lay
         CHECK(d.relative <= allowed);
         CHECK(d.worst <= 5 * allowed);
       }
+  });
+}
+
+namespace {
+
+/// The first layer of a network on one ISA: a plain picture, 6x6 taps of stride 2.
+struct StemRun {
+  Tensor x, w, dw;
+  Map y;
+  const Kernels& k;
+  WeightArgs order;
+
+  StemRun(const Case& q, const Kernels& table)
+      : x({q.n, q.c, q.h, q.w}),
+        w({q.o, q.c, 6, 6}),
+        dw(w.shape()),
+        y({q.n, q.o, q.h / 2, q.w / 2}, table.lanes, true),
+        k(table) {
+    Numbers next{.integers = false};
+    for (Tensor* t : {&x, &w})
+      for (index_t i = 0; i < t->numel(); ++i) t->data<float>()[i] = next();
+    y.fill(next);
+    order.o = q.o;
+    order.c = order.c_physical = q.c;
+    order.kh = order.kw = 6;
+    order.o_physical = whole(q.o, k.lanes);
+    order.order = WeightOrder::planes;
+  }
+
+  template <class Args>
+  void set(Args& a) const {
+    const Shape &from = x.shape(), &to = y.view.shape;
+    a.n = from.n;
+    a.planes = from.c;
+    a.h = from.h;
+    a.w = from.w;
+    a.oh = to.h;
+    a.ow = to.w;
+    a.kh = a.kw = 6;
+    a.stride = a.pad_h = a.pad_w = 2;
+    a.y_blocks = whole(to.c, k.lanes) / k.lanes;
+    a.x = x.data<float>();
+    a.xh = from.w;
+    a.xb = from.h * from.w;
+    a.xn = from.c * a.xb;
+    a.yn = y.view.sn;
+    a.yb = y.view.sc;
+    a.yh = y.view.sh;
+  }
+
+  [[nodiscard]] std::size_t packed() const { return static_cast<std::size_t>(order.o_physical * order.c * 36); }
+
+  void forward(int threads) {
+    const core::ThreadScope scope(threads);
+    std::vector<float> packed_w(packed());
+    WeightArgs a = order;
+    a.from = w.data<float>();
+    a.to = packed_w.data();
+    k.pack_weights(a);
+    std::vector<float> prepared(static_cast<std::size_t>(kernels::winograd_stem_weights(a.o_physical)));
+    a.from = packed_w.data();
+    a.to = prepared.data();
+    k.winograd4_stem_prepare(a);
+    ConvArgs c;
+    set(c);
+    c.y = y.view.data;
+    c.weights = prepared.data();
+    c.strip = kernels::winograd_strip(kernels::winograd4_stem, c, k.lanes);
+    std::vector<float> workspace(
+        static_cast<std::size_t>(kernels::winograd_workspace(kernels::winograd4_stem, c, k.lanes, threads)),
+        std::nanf(""));
+    c.workspace = workspace.data();
+    k.winograd4_stem_conv(c);
+  }
+
+  void gradient(int threads) {
+    const core::ThreadScope scope(threads);
+    kernels::ConvGradArgs c;
+    set(c);
+    std::vector<float> packed_dw(packed(), std::nanf(""));
+    c.dy = y.view.data;
+    c.dw = packed_dw.data();
+    std::vector<float> workspace(
+        static_cast<std::size_t>(kernels::winograd_grad_workspace(kernels::winograd4_stem, c, k.lanes, threads)),
+        std::nanf(""));
+    c.workspace = workspace.data();
+    k.winograd4_stem_bwd_w(c);
+    WeightArgs a = order;
+    a.from = packed_dw.data();
+    a.to = dw.data<float>();
+    k.unpack_weights(a);
+  }
+};
+
+void check_stem(const Difference& d, index_t terms) {
+  const double allowed = relative_error(4, 1, terms);
+  CHECK(d.relative <= allowed);
+  CHECK(d.worst <= 5 * allowed);
+}
+
+}  // namespace
+
+TEST_CASE("Winograd of a plain picture's phases keeps to the error of F(4, 3), the same on any number of threads") {
+  constexpr kernels::Conv2d geometry{.stride = 2, .pad_h = 2, .pad_w = 2};
+  on_every_isa([&](const Kernels& k) {
+    for (const Case& q :
+         {Case{1, 3, 16, 64, 96}, Case{2, 3, 32, 45, 83}, Case{1, 1, 17, 8, 200}, Case{3, 2, 33, 21, 9}}) {
+      CAPTURE(q.c);
+      CAPTURE(q.w);
+      StemRun run(q, k);
+      const Shape to = run.y.view.shape;
+      Tensor dw(run.w.shape()), y(to);
+      kernels::conv2d_bwd_w<float>(run.x.view<float>(), run.y.view, dw.view<float>(), geometry);
+      kernels::conv2d_fwd<float>(run.x.view<float>(), run.w.view<float>(), {}, y.view<float>(), geometry);
+      std::vector<float> first, first_dw;
+      for (const int threads : {1, 2, 3}) {
+        CAPTURE(threads);
+        run.gradient(threads);
+        check_stem(compare(run.dw.view<float>(), dw.view<float>()), to.n * strided(to.h, 4) * strided(to.w, 4));
+        const std::span<const float> got(run.dw.data<float>(), static_cast<std::size_t>(run.dw.numel()));
+        if (threads == 1) first_dw.assign(got.begin(), got.end());
+        CHECK(std::equal(got.begin(), got.end(), first_dw.begin()));
+      }
+      for (const int threads : {1, 2, 3}) {
+        CAPTURE(threads);
+        run.forward(threads);
+        check_stem(compare(run.y.view, y.view<float>()), 4 * q.c);
+        if (threads == 1) first = run.y.memory;
+        CHECK(std::memcmp(first.data(), run.y.memory.data(), first.size() * sizeof(float)) == 0);
+      }
+    }
   });
 }

@@ -27,7 +27,7 @@ struct Forward : Stride2<M> {
 
 template <int M>
 struct Backward {
-  static constexpr int phases = 1, output_phases = 4;
+  static constexpr int phases = 1, output_phases = 4, channels = lanes;
   static constexpr WinogradForm form = M == 4 ? winograd4s2_back : winograd2s2_back;
   static constexpr index_t first(index_t sum) { return sum; }
   static constexpr index_t plane(index_t sum) { return point_of<M>(sum); }

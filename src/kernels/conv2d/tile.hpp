@@ -30,11 +30,12 @@ inline constexpr int outer_channels =
     4;
 #endif
 
-/// Pixels [P0, P1) of the tile: a border that the tap does not reach is left out at compile time.
-template <int O, int P, int S, int P0, int P1>
+/// Pixels [P0, P1) of the tile: a border that the tap does not reach is left out at compile time. C: channels of x's
+/// block that are there.
+template <int O, int P, int S, int P0, int P1, int C = lanes>
 SN_INLINE void taps(Vec (&acc)[O][P], const float* x, const float* w, index_t w_block) {
 #pragma GCC unroll 4
-  for (index_t i = 0; i < lanes; ++i) {
+  for (index_t i = 0; i < C; ++i) {
     Vec wv[O];
 #pragma GCC unroll 8
     for (int o = 0; o < O; ++o) wv[o] = load(w + o * w_block + i * lanes);

@@ -65,6 +65,7 @@ struct Winograd {
 };
 
 index_t all_weights(index_t o, index_t c, index_t taps) { return o * c * taps; }
+index_t stem_weights(index_t o, index_t, index_t) { return winograd_stem_weights(o); }
 index_t no_workspace(const ConvArgs&, index_t, int) { return 0; }
 index_t grad_any_workspace(const ConvGradArgs& a, index_t lanes, int) {
   return (grad_parts(a, lanes) - 1) * grad_size(a, lanes);
@@ -79,6 +80,8 @@ index_t grad_stem_workspace(const ConvGradArgs& a, index_t lanes, int) {
 using enum WeightOrder;
 
 const ConvVariant fwd[] = {
+    {"winograd4stem", &Kernels::winograd4_stem_conv, planes, &Kernels::winograd4_stem_prepare, Algorithm::best,
+     winograd4_stem_suits, Winograd<winograd4_stem>::strip, stem_weights, Winograd<winograd4_stem>::workspace, 0.5},
     {"stem", &Kernels::conv_stem, planes, nullptr, Algorithm::direct, is_stem, strip_stem, all_weights, no_workspace},
     {"winograd4", &Kernels::winograd4_conv, forward, &Kernels::winograd4_prepare, Algorithm::best, winograd4_suits,
      Winograd<winograd4>::strip, Winograd<winograd4>::weights, Winograd<winograd4>::workspace, 0.55},
@@ -116,6 +119,8 @@ const ConvVariant bwd_x[] = {
 };
 
 const ConvGradVariant bwd_w[] = {
+    {"winograd4stem", &Kernels::winograd4_stem_bwd_w, planes, Algorithm::best, winograd4_stem_grad_suits,
+     Winograd<winograd4_stem>::grad_workspace},
     {"stem", &Kernels::conv_bwd_w_stem, planes, Algorithm::direct, is_stem_gradient, grad_stem_workspace},
     {"winograd4", &Kernels::winograd4_bwd_w, forward, Algorithm::best, winograd4_grad_suits,
      Winograd<winograd4>::grad_workspace},

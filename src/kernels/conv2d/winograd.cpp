@@ -42,6 +42,12 @@ bool is_k3(const Args& a, index_t stride) {
 }
 
 template <class Args>
+bool is_stem(const Args& a) {
+  return a.planes > 0 && a.planes <= 3 && a.kh == 6 && a.kw == 6 && a.stride == 2 && a.pad_h == 2 && a.pad_w == 2 &&
+         a.dilation == 1 && a.oh >= 4 && a.ow >= 4;
+}
+
+template <class Args>
 index_t tiles(const Args& a, index_t m) {
   return a.n * round_up_divide(a.oh, m) * round_up_divide(a.ow, m);
 }
@@ -64,6 +70,19 @@ bool heavy_weights(const Args& a, index_t lanes) {
   return channel_pairs(a, lanes) >= 200 * 200 && tiles(a, 4) < 20;
 }
 
+/// A plain picture as the blocks of its phases.
+template <class Args>
+Args with_phases(Args a, index_t lanes) {
+  if (a.planes > 0) a.x_blocks = winograd_stem_blocks(lanes);
+  return a;
+}
+
+/// Floats of what a row of tiles of a plain picture passes through: the rows of B^T x of 6 pairs of phases, and the
+/// pixels of one block of one of them.
+index_t stem_floats(index_t tiles, index_t lanes) {
+  return 6 * 6 * winograd_stem_line(tiles, lanes) + winograd_stem_pixels(tiles, lanes) * lanes;
+}
+
 }  // namespace
 
 bool winograd4_suits(const ConvArgs& a, index_t lanes) {
@@ -72,6 +91,8 @@ bool winograd4_suits(const ConvArgs& a, index_t lanes) {
 bool winograd2_suits(const ConvArgs& a, index_t lanes) {
   return is_k3(a, 1) && a.oh >= 4 && a.ow >= 4 && heavy_weights(a, lanes);
 }
+bool winograd4_stem_suits(const ConvArgs& a, index_t) { return is_stem(a); }
+bool winograd4_stem_grad_suits(const ConvGradArgs& a, index_t) { return is_stem(a); }
 /// F(2x2) was never ahead here: 0.66-0.97 on 256 channels, where it comes closest. It stays for its exact sums, which
 /// test what both share.
 bool winograd4_grad_suits(const ConvGradArgs& a, index_t) { return is_k3(a, 1) && a.oh >= 4 && a.ow >= 4; }
@@ -96,7 +117,8 @@ bool winograd_s2_grad_suits(const WinogradForm& f, const ConvGradArgs& a, index_
   return stride2_pays(f, a, lanes) && channel_pairs(a, lanes) >= 64 * 64;
 }
 
-WinogradPlan winograd_plan(const WinogradForm& f, const ConvArgs& a, index_t lanes) noexcept {
+WinogradPlan winograd_plan(const WinogradForm& f, const ConvArgs& args, index_t lanes) noexcept {
+  const ConvArgs a = with_phases(args, lanes);
   WinogradPlan p{};
   p.y_tile = f.y_tile;
   p.rows = round_up_divide(a.oh, f.y_tile);
@@ -116,12 +138,14 @@ WinogradPlan winograd_plan(const WinogradForm& f, const ConvArgs& a, index_t lan
   p.v_plane = a.x_blocks * p.block + 16;
   p.m_plane = a.y_blocks * p.block + 16;
   p.v = f.planes * p.v_plane;
-  p.scratch = round_up_divide(p.v + f.sums * p.m_plane, 16) * 16;
+  p.input = round_up_divide(p.v + f.sums * p.m_plane, 16) * 16;
+  p.scratch = p.input + (a.planes > 0 ? stem_floats(p.columns, lanes) : 0);
   p.far = weight_bytes(f, a, lanes) > 1024 * 1024;
   return p;
 }
 
-index_t winograd_strip(const WinogradForm& f, const ConvArgs& a, index_t lanes) {
+index_t winograd_strip(const WinogradForm& f, const ConvArgs& args, index_t lanes) {
+  const ConvArgs a = with_phases(args, lanes);
   const index_t rows = round_up_divide(a.oh, f.y_tile), columns = round_up_divide(a.ow, f.y_tile);
   if (rows == 0 || columns == 0) return f.y_tile;
   const index_t wanted = std::clamp<index_t>(target_tiles(f, a, lanes) / columns, 1, rows);
@@ -134,6 +158,9 @@ index_t winograd_strip(const WinogradForm& f, const ConvArgs& a, index_t lanes) 
 /// As in V there is one cache line more after each sum.
 index_t winograd_weights(const WinogradForm& f, index_t o, index_t c) { return f.slices * o * c + f.sums * 16; }
 
+/// Its blocks may be narrower than 12 channels, but hold no more than 16 together.
+index_t winograd_stem_weights(index_t o) { return winograd_weights(winograd4_stem, o, 16); }
+
 /// Enough whether or not the strip has been chosen yet.
 index_t winograd_workspace(const WinogradForm& f, const ConvArgs& a, index_t lanes, int threads) {
   ConvArgs chosen = a;
@@ -141,23 +168,28 @@ index_t winograd_workspace(const WinogradForm& f, const ConvArgs& a, index_t lan
   return std::max(winograd_plan(f, a, lanes).scratch, winograd_plan(f, chosen, lanes).scratch) * threads;
 }
 
-WinogradGradPlan winograd_grad_plan(const WinogradForm& f, const ConvGradArgs& a, index_t lanes, int threads) noexcept {
+WinogradGradPlan winograd_grad_plan(const WinogradForm& f, const ConvGradArgs& args, index_t lanes,
+                                    int threads) noexcept {
+  const ConvGradArgs a = with_phases(args, lanes);
   WinogradGradPlan p{};
   p.rows = round_up_divide(a.oh, f.y_tile);
   p.columns = round_up_divide(a.ow, f.y_tile);
   p.tiles = a.n * p.rows * p.columns;
   if (p.tiles == 0) return p;
+  p.run = a.planes > 0 ? p.columns : 1;
   p.tasks = round_up_divide(a.y_blocks, 2) * a.x_blocks;
   const bool parts = p.tasks < enough_blocks;
   const index_t bytes = (f.planes * a.x_blocks + f.sums * a.y_blocks) * lanes * 4;
   p.batches = round_up_divide(p.tiles, parts ? std::max<index_t>(16, batch_bytes / bytes) : block_tiles);
   if (parts && p.batches == 1 && p.tasks % 2 != 0 && p.tiles >= 64) p.batches = 2;  // one for each of two threads
+  p.batches = std::min(p.batches, p.tiles / p.run);
   p.parts = parts ? std::min(p.batches, most_parts) : 1;
-  const index_t tiles = round_up_divide(p.tiles, p.batches);
+  const index_t tiles = round_up_divide(p.tiles / p.run, p.batches) * p.run;
   p.v_plane = a.x_blocks * tiles * lanes + 16;
   p.g_plane = a.y_blocks * tiles * lanes + 16;
   p.g = f.planes * p.v_plane;
-  p.transformed = p.g + f.sums * p.g_plane;
+  p.input = p.g + f.sums * p.g_plane;
+  p.transformed = p.input + (a.planes > 0 ? stem_floats(p.columns, lanes) : 0);
   p.du_plane = 2 * lanes * lanes + 16;
   p.du = f.slices * p.du_plane;
   // The sums come first: where they lie may not depend on the number of threads.

@@ -5,7 +5,8 @@
 //   plane(sum)   plane of V of the first of them; the others follow
 //   input<Phase>(a, x, row, column, v, plane)    a block of a tile of x to its planes of V, of one of `phases`
 //   output<Phase>(a, place, block, m, plane)     a block of a tile of sums to pixels of y, one of `output_phases`
-//   weights(w, tap, to)                          3 x 3 taps to slices: to(slice, vector)
+//   weights(w, tap, to)                          3 x 3 taps to slices: to(sum, slice of the sum, vector)
+//   channels                                     of a block of x
 //
 // For a batch of tiles: V[plane][c block][tile][V]; then for each pair of blocks of y the sums M[sum][block][tile][V]
 // of U[slice] V[plane], all slices and all of c in registers; then y from M of that pair. U is packed [sum][pair][slice
@@ -38,9 +39,10 @@ struct Next {
   const float *u, *part;
 };
 
-/// m[o][p] = sum over slices and c of u[slice][c][o] * v[slice][p][c], for P tiles. U is larger than the second level
-/// cache: it is brought there while all tiles of a batch meet the weights before, and from there one block ahead.
-template <int O, int P>
+/// m[o][p] = sum over slices and the C channels c of blocks of u[slice][c][o] * v[slice][p][c], for P tiles. U is
+/// larger than the second level cache: it is brought there while all tiles of a batch meet the weights before, and from
+/// there one block ahead.
+template <int C, int O, int P>
 void product(const float* v, const Terms& t, const float* u, const Next& next, float* m, index_t m_block) {
   constexpr index_t block = lanes * lanes;
   Vec acc[O][P];
@@ -54,7 +56,7 @@ void product(const float* v, const Terms& t, const float* u, const Next& next, f
       for (index_t i = 0; i < O * block; i += 16) prefetch(ahead + i);
       for (index_t i = 0; i < t.ahead; i += 16) __builtin_prefetch(part + i, 0, 2);
       part += t.ahead;
-      taps<O, P, 1, 0, P>(acc, from, u, block);
+      taps<O, P, 1, 0, P, C>(acc, from, u, block);
     }
   }
   store_tile(acc, m, m_block);
@@ -62,12 +64,12 @@ void product(const float* v, const Terms& t, const float* u, const Next& next, f
 
 using Product = void (*)(const float*, const Terms&, const float*, const Next&, float*, index_t);
 
-template <int O, int P = tile_pixels>
+template <int C, int O, int P = tile_pixels>
 Product product_of(index_t p) {
   if constexpr (P == 1)
-    return product<O, 1>;
+    return product<C, O, 1>;
   else
-    return p == P ? product<O, P> : product_of<O, P - 1>(p);
+    return p == P ? product<C, O, P> : product_of<C, O, P - 1>(p);
 }
 
 /// A tile of a batch.
@@ -184,8 +186,8 @@ void multiply(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t c
   const index_t groups = (count + tile_pixels - 1) / tile_pixels, calls = Form::form.sums * (last - first) * groups;
   Ahead y(p, Form::form.y_tile, a.y + 2 * first * a.yb, a.yn, a.yb, a.yh, least(a.y_blocks, 2 * last) - 2 * first, a.oh,
           a.ow * lanes, batch, 0);
-  Ahead x(p, Form::form.x_tile, a.x, a.xn, a.xb, a.xh, last == p.pairs ? a.x_blocks : 0, a.h, a.w * lanes, batch + 1,
-          1);
+  const index_t maps = a.planes > 0 ? a.planes : a.x_blocks, width = a.planes > 0 ? a.w : a.w * lanes;
+  Ahead x(p, Form::form.x_tile, a.x, a.xn, a.xb, a.xh, last == p.pairs ? maps : 0, a.h, width, batch + 1, 1);
   const index_t y_lines = (y.lines() + calls - 1) / calls, x_lines = (x.lines() + calls - 1) / calls;
   const index_t share = p.far ? (2 * lanes * lanes / groups + 15) / 16 * 16 : 0;
   for (index_t sum = 0; sum < Form::form.sums; ++sum) {
@@ -202,7 +204,7 @@ void multiply(const ConvArgs& a, const WinogradPlan& p, index_t batch, index_t c
       float* to = m + sum * p.m_plane + 2 * (q - first) * p.block;
       for (index_t g = 0; g < groups; ++g) {
         const index_t from = count * g / groups, tiles = count * (g + 1) / groups - from;
-        const Product run = outs == 2 ? product_of<2>(tiles) : product_of<1>(tiles);
+        const Product run = outs == 2 ? product_of<Form::channels, 2>(tiles) : product_of<Form::channels, 1>(tiles);
         x.fetch(x_lines);
         y.fetch(y_lines);
         for (index_t i = 0; i < v_share; i += 16) __builtin_prefetch(v_next + i, 0, 2);
@@ -227,8 +229,8 @@ void transform_output(const ConvArgs& a, const WinogradPlan& p, index_t batch, i
 }
 
 /// Each thread takes a run of tasks; those of one batch go together, so that V is made and read once for all of them.
-template <class Form>
-void convolve(const ConvArgs& a) {
+template <class Form, class Input>
+void convolve(const ConvArgs& a, Input transform) {
   const WinogradPlan p = winograd_plan(Form::form, a, lanes);
   const index_t tasks = p.batches * p.groups, threads = slimneck::core::max_threads();
 #pragma omp parallel for schedule(static)
@@ -241,12 +243,31 @@ void convolve(const ConvArgs& a) {
       next = least(end, (batch + 1) * p.groups);
       const index_t first = p.pairs * (task - batch * p.groups) / p.groups;
       const index_t last = p.pairs * (next - batch * p.groups) / p.groups;
-      transform_input<Form>(a, p, batch, count, v);
+      transform(a, p, batch, count, v);
       multiply<Form>(a, p, batch, count, first, last, v, m);
       transform_output<Form>(a, p, batch, count, 2 * first, least(2 * last, a.y_blocks), m);
     }
   }
 }
+
+template <class Form>
+void convolve(const ConvArgs& a) {
+  convolve<Form>(a, transform_input<Form>);
+}
+
+/// Where the weights of channel i of block c of x and of block o of y go, of c_blocks and o_blocks of them.
+template <class Form>
+struct PreparedAt {
+  float* u;
+  index_t o, o_blocks, c, c_blocks, i;
+
+  SN_INLINE void operator()(index_t sum, index_t slice, Vec vector) const {
+    const index_t pair = o / 2, outs = least(2, o_blocks - 2 * pair);
+    store(u + weights_at<Form>(sum, pair, o_blocks, c_blocks) +
+              (((slice * c_blocks + c) * outs + o % 2) * lanes + i) * lanes,
+          vector);
+  }
+};
 
 /// U from packed weights; rows of blocks are those of the channels that are written.
 template <class Form>
@@ -257,15 +278,8 @@ void prepare(const WeightArgs& a) {
 #pragma omp parallel for schedule(static) collapse(2)
   for (index_t o = 0; o < out; ++o)
     for (index_t c = 0; c < in; ++c) {
-      const index_t pair = o / 2, outs = least(2, out - 2 * pair);
       const float* w = a.from + (o * in + c) * 9 * block;
-      for (index_t i = 0; i < lanes; ++i) {
-        const auto to = [&](index_t sum, index_t slice, Vec u) SN_INLINE_BODY {
-          store(a.to + weights_at<Form>(sum, pair, out, in) + (((slice * in + c) * outs + o % 2) * lanes + i) * lanes,
-                u);
-        };
-        Form::weights(w + i * lanes, block, to);
-      }
+      for (index_t i = 0; i < lanes; ++i) Form::weights(w + i * lanes, block, PreparedAt<Form>{a.to, o, out, c, in, i});
     }
 }
 

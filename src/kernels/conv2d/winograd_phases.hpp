@@ -85,7 +85,7 @@ SN_INLINE void phase_taps(const float* u, index_t plane, index_t parts, index_t 
 /// F(MxM, 2x2) of the phases, forward and for the gradient of the weights: as Stride1.
 template <int M>
 struct Stride2 {
-  static constexpr int m = M, n = M + 1, phases = 4;
+  static constexpr int m = M, n = M + 1, phases = 4, channels = lanes;
   static constexpr slimneck::kernels::WinogradForm form =
       M == 4 ? slimneck::kernels::winograd4s2 : slimneck::kernels::winograd2s2;
   static constexpr index_t first(index_t sum) {

@@ -157,7 +157,7 @@ SN_INLINE void gradient_tile(const float* y, index_t step, index_t rows, index_t
 /// F(MxM, 3x3) of stride 1; what winograd_frame.hpp and the gradient of the weights ask of a form.
 template <int M>
 struct Stride1 {
-  static constexpr int m = M, n = M + 2, phases = 1;
+  static constexpr int m = M, n = M + 2, phases = 1, channels = lanes;
   static constexpr slimneck::kernels::WinogradForm form =
       M == 4 ? slimneck::kernels::winograd4 : slimneck::kernels::winograd2;
   static constexpr index_t first(index_t sum) { return sum; }
