@@ -39,6 +39,10 @@ const dnnl::engine& cpu_engine() {
   return engine;
 }
 
+Tensor floats(std::size_t bytes) {
+  return Tensor(Shape{1, 1, 1, static_cast<index_t>((std::max<std::size_t>(bytes, 1) + 3) / sizeof(float))});
+}
+
 namespace {
 
 double seconds_of(Side& side) {
@@ -87,7 +91,7 @@ dnnl::memory Chain::converted(const Memory& m, const Desc& d) {
 }
 
 dnnl::memory Chain::load(const Numbers& plain, const Dims& dims, Tag tag, const Desc& d) {
-  const Memory from({dims, f32, tag}, engine_, const_cast<float*>(plain.data())), to(d, engine_);
+  const Memory from({dims, f32, tag}, engine_, const_cast<float*>(plain.data())), to = make(d);
   once(dnnl::reorder(from, to), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
   return to;
 }

@@ -11,6 +11,22 @@ namespace slimneck::bench::onednn {
 /// The one engine; memories of different engines do not meet.
 const dnnl::engine& cpu_engine();
 
+/// `bytes` of memory from slimneck's allocator, which asks for large pages, as oneDNN's own does not: neither side is
+/// to have better memory.
+Tensor floats(std::size_t bytes);
+
+/// Makes memory and keeps it.
+class Store {
+ public:
+  [[nodiscard]] dnnl::memory make(const Desc& d) {
+    blocks_.push_back(floats(d.get_size()));
+    return {d, cpu_engine(), blocks_.back().data<float>()};
+  }
+
+ private:
+  std::vector<Tensor> blocks_;
+};
+
 /// A sequence of primitives, and memory for them; formats are the primitives' own, and what has to be brought into
 /// them is brought there once.
 class Chain : public Side {
@@ -32,11 +48,11 @@ class Chain : public Side {
   /// Brings m into the format d, as a step; nothing where it has it.
   Memory converted(const Memory& m, const Desc& d);
   /// A new memory.
-  [[nodiscard]] Memory make(const Desc& d) const { return {d, engine_}; }
+  [[nodiscard]] Memory make(const Desc& d) { return store_.make(d); }
   /// A new memory with plain numbers of these extents.
   Memory load(const Numbers& plain, const Dims& dims, Tag tag, const Desc& d);
   Memory vector(const Numbers& plain);
-  [[nodiscard]] Memory vector(index_t count) const { return make({{count}, f32, Tag::x}); }
+  [[nodiscard]] Memory vector(index_t count) { return make({{count}, f32, Tag::x}); }
   /// Runs a primitive now, off the clock.
   void once(const dnnl::primitive& primitive, const Arguments& arguments);
   void result(const Memory& m, const Dims& dims, Tag tag) { results_.push_back({m, Desc(dims, f32, tag)}); }
@@ -55,6 +71,7 @@ class Chain : public Side {
   };
   const dnnl::engine& engine_;
   dnnl::stream stream_;
+  Store store_;
   std::vector<Step> steps_;
   std::vector<Result> results_;
 

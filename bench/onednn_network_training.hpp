@@ -56,7 +56,7 @@ class NetworkTraining final : public NetworkForward {
   void contribute(int i, std::size_t k, Gradient g);
   void sum(const Map& into, const Map& other);
 
-  [[nodiscard]] Memory channels(int i) const { return tape_.memory({{node(i).shapes[0].c}, f32, Tag::x}); }
+  [[nodiscard]] Memory channels(int i) { return tape_.memory({{node(i).shapes[0].c}, f32, Tag::x}); }
   /// What is done between the convolutions of a pair counts with it.
   [[nodiscard]] Work between(int i) const { return network_.paired(i) ? Work::gsconv : Work::norm_act; }
   [[nodiscard]] Work backward_work(int i) const {

@@ -13,10 +13,6 @@ namespace slimneck::bench::onednn {
 
 namespace {
 
-Tensor floats(std::size_t bytes) {
-  return Tensor(Shape{1, 1, 1, static_cast<index_t>((bytes + sizeof(float) - 1) / sizeof(float))});
-}
-
 bool general(const Tape::Steps& steps) {
   return std::any_of(steps.begin(), steps.end(), [](const Tape::Step& s) { return s.kernel.starts_with("ref"); });
 }
@@ -36,7 +32,7 @@ void Tape::fit_scratchpad(Steps& steps) {
     if (s.scratchpad.get_size() > 0) s.arguments[DNNL_ARG_SCRATCHPAD] = memory(s.scratchpad, scratchpad_.data<float>());
   };
   if (wanted > scratchpad_.bytes() || scratchpad_.empty()) {
-    scratchpad_ = floats(std::max<std::size_t>(wanted, sizeof(float)));
+    scratchpad_ = floats(wanted);
     std::for_each(steps_.begin(), steps_.end(), bind);
   }
   std::for_each(steps.begin(), steps.end(), bind);
@@ -109,7 +105,7 @@ Tape::Buffer Tape::buffer(std::size_t bytes) {
 
 dnnl::memory Tape::load(const Numbers& plain, const Dims& dims, Tag tag, const Desc& d) {
   const Memory from({dims, f32, tag}, cpu_engine(), const_cast<float*>(plain.data()));
-  Memory to(d, cpu_engine());
+  Memory to = memory(d);
   dnnl::reorder(from, to).execute(stream_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
   stream_.wait();
   return to;

@@ -54,7 +54,7 @@ class Tape {
   std::size_t add_fastest(const std::vector<MakeSteps>& ways, const std::string& what);
 
   [[nodiscard]] Buffer buffer(std::size_t bytes);
-  [[nodiscard]] Memory memory(const Desc& d) const { return {d, cpu_engine()}; }
+  [[nodiscard]] Memory memory(const Desc& d) { return store_.make(d); }
   [[nodiscard]] static Memory memory(const Desc& d, float* data) { return {d, cpu_engine(), data}; }
 
   /// Off the clock.
@@ -82,6 +82,7 @@ class Tape {
   dnnl::stream stream_;
   Steps steps_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  Store store_;
   Tensor scratchpad_;
 };
 
