@@ -2,6 +2,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -231,6 +234,34 @@ TEST_CASE("explain tells what is kept and what is computed again") {
   CHECK(explained(0).find("computed again: 0 bytes\n") != std::string::npos);
   CHECK(explained(1).find(" model.0.conv model.1.conv") != std::string::npos);
   CHECK(explained(1).find("bn_act            model.0.conv.again") != std::string::npos);
+}
+
+namespace {
+
+/// What the kernel says about the mapping that holds p ("rd wr mr ..."); empty where it does not tell.
+std::string flags_of_mapping(const void* p) {
+  std::ifstream maps("/proc/self/smaps");
+  const auto at = reinterpret_cast<std::uintptr_t>(p);
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    char* end = nullptr;
+    const std::uintptr_t first = std::strtoull(line.c_str(), &end, 16);
+    if (*end == '-') inside = first <= at && at < std::strtoull(end + 1, nullptr, 16);
+    if (inside && line.starts_with("VmFlags: ")) return line.substr(9);
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("large memory asks for large pages") {
+  const Tensor large({1, 1, 1024, 2048});
+  const std::string flags = flags_of_mapping(large.data<float>() + large.numel() / 2);
+  if (flags.empty() || !std::ifstream("/sys/kernel/mm/transparent_hugepage/enabled")) {
+    MESSAGE("skipped: this system does not tell about its pages");
+    return;
+  }
+  CHECK(flags.find("hg") != std::string::npos);
 }
 
 TEST_SUITE_END();
