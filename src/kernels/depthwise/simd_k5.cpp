@@ -19,11 +19,11 @@ void depthwise_bwd_x_k5(const DepthwiseArgs& a) noexcept {
 }
 
 void depthwise_rows_k5(const DepthwiseRows& r, index_t first, index_t last) noexcept {
-  simd::walk<simd::Gather<5, 1>, false>(r, first, last, simd::Nothing());
+  simd::walk<simd::Gather<5, 1>, false>(r, first, last);
 }
 
 void depthwise_turned_rows_k5(const DepthwiseRows& r, index_t first, index_t last) noexcept {
-  simd::walk<simd::Gather<5, 1>, true>(r, first, last, simd::Nothing());
+  simd::walk<simd::Gather<5, 1>, true>(r, first, last);
 }
 
 }  // namespace slimneck::kernels::SN_ISA

@@ -82,6 +82,55 @@ struct Nothing {
   SN_INLINE void operator()(index_t, index_t, index_t) const {}
 };
 
+/// Pixels 2j and 2j + 1 of rows 2i and 2i + 1 of dx, for 3x3 of stride 2: of four pixels of dy a lies at (i, j), a1 right
+/// of it, and b and b1 below them. Sums have the order of tap_tile.
+struct SpreadPixels {
+  const Vec w[3][3];
+
+  SN_INLINE void left(Vec a, Vec b, float* even, float* odd) const {
+    store(even, mul(a, w[1][1]));
+    store(odd, fma(a, w[2][1], mul(b, w[0][1])));
+  }
+  SN_INLINE void right(Vec a, Vec a1, Vec b, Vec b1, float* even, float* odd) const {
+    store(even, fma(a1, w[1][0], mul(a, w[1][2])));
+    store(odd, fma(a1, w[2][0], fma(a, w[2][2], fma(b1, w[0][0], mul(b, w[0][2])))));
+  }
+};
+
+/// Rows 2i and 2i + 1 of dx for 3x3 of stride 2, where row i + 1 of dy is there. A tile of one such row is 12 stores for
+/// 13 to 26 multiply-adds and waits for its call: rows in pairs without tiles take 0.6 to 0.8 of the time.
+SN_INLINE void spread_pair(const DepthwiseRows& r, index_t i) {
+  const float *a = r.x + i * r.xh, *b = a + r.xh, *w = r.weights;
+  float *even = r.y + 2 * i * r.yh, *odd = even + r.yh;
+  const SpreadPixels p{{{load(w), load(w + lanes), load(w + 2 * lanes)},
+                        {load(w + 3 * lanes), load(w + 4 * lanes), load(w + 5 * lanes)},
+                        {load(w + 6 * lanes), load(w + 7 * lanes), load(w + 8 * lanes)}}};
+  Vec va = load(a), vb = load(b);
+  for (index_t j = 1; j < r.w; ++j, even += 2 * lanes, odd += 2 * lanes) {
+    const Vec a1 = load(a + j * lanes), b1 = load(b + j * lanes);
+    p.left(va, vb, even, odd);
+    p.right(va, a1, vb, b1, even + lanes, odd + lanes);
+    va = a1;
+    vb = b1;
+  }
+  p.left(va, vb, even, odd);
+  if (r.ow % 2 == 0) p.right(va, zero(), vb, zero(), even + lanes, odd + lanes);
+}
+
+/// Rows [first, last) of y with nothing behind the sums.
+template <class W, bool Turned>
+SN_INLINE void walk(const DepthwiseRows& r, index_t first, index_t last) {
+  if constexpr (W::spreads && W::K == 3)
+    if (!r.add && !r.bias) {
+      if (first % 2 != 0 && first < last) {
+        walk<W, Turned>(r, first, first + 1, Nothing());
+        ++first;
+      }
+      for (; first + 1 < last && first / 2 + 1 < r.h; first += 2) spread_pair(r, first / 2);
+    }
+  walk<W, Turned>(r, first, last, Nothing());
+}
+
 template <int P>
 SN_INLINE void load_pixels(Vec (&acc)[1][P], const float* y) {
 #pragma GCC unroll 32
@@ -131,7 +180,7 @@ void walk_map(const DepthwiseArgs& a) {
                           e.add,
                           bias ? bias + b * lanes : nullptr};
     if (plain) {
-      walk<W, Turned>(r, first, last, Nothing());
+      walk<W, Turned>(r, first, last);
       continue;
     }
     walk<W, Turned>(r, first, last, [&](index_t i, index_t at, index_t pixels) {
