@@ -91,6 +91,11 @@ struct SpreadPixels {
     store(even, mul(a, w[1][1]));
     store(odd, fma(a, w[2][1], mul(b, w[0][1])));
   }
+  /// At the right border, where a1 and b1 are outside.
+  SN_INLINE void last(Vec a, Vec b, float* even, float* odd) const {
+    store(even, mul(a, w[1][2]));
+    store(odd, fma(a, w[2][2], mul(b, w[0][2])));
+  }
   SN_INLINE void right(Vec a, Vec a1, Vec b, Vec b1, float* even, float* odd) const {
     store(even, fma(a1, w[1][0], mul(a, w[1][2])));
     store(odd, fma(a1, w[2][0], fma(a, w[2][2], fma(b1, w[0][0], mul(b, w[0][2])))));
@@ -114,36 +119,35 @@ SN_INLINE void spread_pair(const DepthwiseRows& r, index_t i) {
     vb = b1;
   }
   p.left(va, vb, even, odd);
-  if (r.ow % 2 == 0) p.right(va, zero(), vb, zero(), even + lanes, odd + lanes);
+  if (r.ow % 2 == 0) p.last(va, vb, even + lanes, odd + lanes);
 }
 
-/// Row i of y for 3x3 of stride 2, where all three rows of x are there. Sums have the order of tap_tile.
+/// Row i of y for 3x3 of stride 2, where all three rows of x are there. Sums have the order of tap_tile; as there, what
+/// is outside of the map meets no tap.
 SN_INLINE void gather_row(const DepthwiseRows& r, index_t i) {
   const float *x = r.x + (2 * i - 1) * r.xh, *w = r.weights;
-  float* y = r.y + i * r.yh;
-  Vec taps[9], left[3];
+  float *y = r.y + i * r.yh, *end = y + r.w / 2 * lanes;
+  Vec taps[9], left[3] = {zero(), zero(), zero()};
 #pragma GCC unroll 9
   for (int t = 0; t < 9; ++t) taps[t] = load(w + t * lanes);
-#pragma GCC unroll 3
-  for (int u = 0; u < 3; ++u) left[u] = zero();
   const Vec start = r.bias ? load(r.bias) : zero();
-  const index_t whole = r.w / 2;
-  for (index_t j = 0; j < whole; ++j, x += 2 * lanes, y += lanes) {
+  const auto pixel = [&](bool has_left, bool has_right) SN_INLINE_BODY {
     Vec sum = start;
 #pragma GCC unroll 3
     for (int u = 0; u < 3; ++u) {
-      sum = fma(left[u], taps[3 * u], sum);
+      if (has_left) sum = fma(left[u], taps[3 * u], sum);
       sum = fma(load(x + u * r.xh), taps[3 * u + 1], sum);
+      if (!has_right) continue;
       left[u] = load(x + u * r.xh + lanes);
       sum = fma(left[u], taps[3 * u + 2], sum);
     }
     store(y, sum);
-  }
-  if (whole == r.ow) return;
-  Vec sum = start;
-#pragma GCC unroll 3
-  for (int u = 0; u < 3; ++u) sum = fma(load(x + u * r.xh), taps[3 * u + 1], fma(left[u], taps[3 * u], sum));
-  store(y, sum);
+    x += 2 * lanes;
+    y += lanes;
+  };
+  pixel(false, r.w > 1);
+  while (y < end) pixel(true, true);
+  if (r.w > 1 && r.w % 2 != 0) pixel(true, false);
 }
 
 /// Rows [first, last) of y, calling done(row, column, pixels) behind each piece of them.
